@@ -1,0 +1,142 @@
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use super::*;
+use crate::compact::compact;
+use crate::rollup::operation_minutes;
+use crate::snapshot::Bound;
+use crate::testing::{Span, spans};
+use crate::trace_index::TraceIndex;
+
+const DAY: i64 = 86_400_000_000_000;
+
+#[tokio::test]
+async fn rows_and_source_versions_arrive_together_and_are_found_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut table = TableHandle::open_or_create(folder.path(), Table::Spans).await.unwrap();
+    assert_eq!(table.committed_version("node").await.unwrap(), None);
+    let rows = spans(&[Span::new(1, 1, DAY), Span::new(1, 2, 2 * DAY)]);
+    table.commit(vec![rows], &[("node".to_owned(), 7)]).await.unwrap();
+    table.commit(vec![], &[("node".to_owned(), 9), ("import:x".to_owned(), 1)]).await.unwrap();
+
+    let again = TableHandle::open(folder.path(), Table::Spans).await.unwrap();
+    assert_eq!(again.committed_version("node").await.unwrap(), Some(9));
+    assert_eq!(again.committed_version("import:x").await.unwrap(), Some(1));
+    assert_eq!(again.version(), 2);
+    let dates: Vec<_> = again.files().iter().map(|file| (file.date, file.rows)).collect();
+    assert_eq!(dates, [(1, 1), (2, 1)]);
+    for (reopened, held) in again.files().iter().zip(sorted(&table.files())) {
+        assert_eq!(reopened.path, held.path);
+        assert_eq!(reopened.statistics, held.statistics, "the log gives back what was written");
+    }
+}
+
+#[tokio::test]
+async fn files_hold_the_rows_in_the_tables_schema_and_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut table = TableHandle::open_or_create(folder.path(), Table::Spans).await.unwrap();
+    let rows = spans(&[
+        Span { service: "b", ..Span::new(1, 1, 10) },
+        Span { service: "a", ..Span::new(1, 2, 20) },
+        Span { service: "a", ..Span::new(1, 3, 5_000) },
+    ]);
+    table.commit(vec![rows], &[]).await.unwrap();
+    let found = read(&table);
+    let services: Vec<_> = crate::trace_index::texts(&found, "service_name")
+        .unwrap()
+        .iter()
+        .map(Option::unwrap)
+        .collect();
+    assert_eq!(services, ["a", "a", "b"]);
+    let expected = Table::Spans.schema();
+    let stored: Vec<_> = found.schema().fields().iter().cloned().collect();
+    assert_eq!(stored[..], expected.fields()[..expected.fields().len() - 1]);
+}
+
+#[tokio::test]
+async fn statistics_bound_every_value() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut table = TableHandle::open_or_create(folder.path(), Table::Spans).await.unwrap();
+    let long = "x".repeat(100);
+    let rows = spans(&[
+        Span { service: "a", duration: 3, ..Span::new(1, 1, 1_000) },
+        Span { service: &long, duration: 9, ..Span::new(1, 2, 5_000) },
+    ]);
+    table.commit(vec![rows], &[]).await.unwrap();
+    let file = &table.files()[0];
+    let of = |name: &str| file.statistics[name].clone();
+    assert_eq!(of("duration_ns").min, Some(Bound::Int(3)));
+    assert_eq!(of("duration_ns").max, Some(Bound::Int(9)));
+    assert_eq!(of("time").min, Some(Bound::Int(1)));
+    assert_eq!(of("time").max, Some(Bound::Int(5)));
+    assert_eq!(of("http_route").null_count, Some(2));
+    let Some(Bound::Text(upper)) = of("service_name").max else { panic!("text") };
+    assert!(upper.as_str() >= long.as_str() && upper.len() < long.len());
+}
+
+#[tokio::test]
+async fn compaction_keeps_rows_and_merges_parts_of_a_minute() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut raw =
+        TableHandle::open_or_create(&folder.path().join("s"), Table::Spans).await.unwrap();
+    let rollup = &folder.path().join("o");
+    let mut minutes = TableHandle::open_or_create(rollup, Table::OperationMinutes).await.unwrap();
+    let mut all = Vec::new();
+    for id in 1..=4 {
+        let batch = spans(&[Span { duration: id * 10, ..Span::new(id, id, id * 1_000) }]);
+        let mut index = TraceIndex::default();
+        index.insert(&batch);
+        let batch = index.enrich_spans(&batch);
+        raw.commit(vec![batch.clone()], &[]).await.unwrap();
+        minutes.commit(vec![operation_minutes(std::slice::from_ref(&batch))], &[]).await.unwrap();
+        all.push(batch);
+    }
+    let before = read(&raw);
+    let report = compact(Table::Spans, &mut raw).await.unwrap();
+    assert_eq!((report.files_removed, report.files_added), (4, 1));
+    let sorted = |rows| crate::parquet_writer::sort(Table::Spans, &rows).unwrap();
+    assert_eq!(read(&raw), sorted(before));
+
+    compact(Table::OperationMinutes, &mut minutes).await.unwrap();
+    let merged = read(&minutes);
+    let expected = operation_minutes(&all);
+    let without_date = expected.project(&(0..expected.num_columns() - 1).collect::<Vec<_>>());
+    assert_eq!(merged, without_date.unwrap());
+
+    raw.refresh().await.unwrap();
+    assert_eq!(raw.files().len(), 1, "removed files are not listed");
+}
+
+#[tokio::test]
+async fn a_long_life_of_commits_is_read_from_a_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut table = TableHandle::open_or_create(folder.path(), Table::Deploys).await.unwrap();
+    for version in 1..=105 {
+        table.commit(vec![], &[("node".to_owned(), version)]).await.unwrap();
+    }
+    let log = folder.path().join("_delta_log");
+    let checkpoints = std::fs::read_dir(log).unwrap().filter(|entry| {
+        entry.as_ref().unwrap().file_name().to_string_lossy().contains(".checkpoint")
+    });
+    assert!(checkpoints.count() >= 1);
+    let again = TableHandle::open(folder.path(), Table::Deploys).await.unwrap();
+    assert_eq!(again.committed_version("node").await.unwrap(), Some(105));
+}
+
+fn sorted(files: &[DataFile]) -> Vec<DataFile> {
+    let mut files = files.to_vec();
+    files.sort_by(|a, b| a.path.cmp(&b.path));
+    files
+}
+
+fn read(table: &TableHandle) -> RecordBatch {
+    let mut batches = Vec::new();
+    for file in table.files().iter() {
+        let input = std::fs::File::open(table.folder().join(&file.path)).unwrap();
+        let reader = ParquetRecordBatchReaderBuilder::try_new(input).unwrap().build().unwrap();
+        batches.extend(reader.map(Result::unwrap));
+    }
+    let schema = batches[0].schema();
+    concat_batches(&schema, &batches).unwrap()
+}

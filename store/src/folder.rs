@@ -1,0 +1,149 @@
+//! The folders of a store: who writes to them, and where each table lies.
+//!
+//! | path | is |
+//! |---|---|
+//! | `<data>/upriver.lock` | locked by the one process that writes |
+//! | `<data>/<tenant>/<table>/` | a table |
+//! | `<data>/wal/`, or a folder of its own | the log's segments |
+//! | `<wal>/upriver.lock` | the log's own lock: two data folders cannot share a log |
+//! | `<wal>/node.json` | the id under which the log's sequences stand in the tables, and the tenant |
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::error::StoreError;
+use crate::schema::Table;
+use crate::wal::{has_segments, sync_folder};
+
+#[cfg(test)]
+mod tests;
+
+const LOCK_FILE: &str = "upriver.lock";
+const NODE_FILE: &str = "node.json";
+/// The log's folder unless one is given.
+const WAL_FOLDER: &str = "wal";
+/// Tenant names become folder names; 64 bytes fit every file system and key scheme.
+const TENANT_BYTES_MAX: usize = 64;
+
+/// Where a tenant's tables and their log lie.
+#[derive(Clone, Debug)]
+pub(crate) struct DataFolder {
+    data: PathBuf,
+    wal: PathBuf,
+    tenant: String,
+}
+
+/// Held by the one process that writes; the locks go with it.
+#[derive(Debug)]
+pub(crate) struct FolderLock {
+    _data: File,
+    _wal: File,
+}
+
+impl DataFolder {
+    /// The folders of a tenant; `wal` is `<data>/wal` unless given.
+    pub(crate) fn new(data: &Path, wal: Option<&Path>, tenant: &str) -> Result<Self, StoreError> {
+        if let Some(why) = tenant_problem(tenant) {
+            return Err(StoreError::Tenant { name: tenant.to_owned(), why });
+        }
+        let wal = wal.map_or_else(|| data.join(WAL_FOLDER), Path::to_owned);
+        Ok(Self { data: data.to_owned(), wal, tenant: tenant.to_owned() })
+    }
+
+    /// The log's folder.
+    pub(crate) fn wal(&self) -> &Path {
+        &self.wal
+    }
+
+    /// The folder of a table.
+    pub(crate) fn table(&self, table: Table) -> PathBuf {
+        self.data.join(&self.tenant).join(table.name())
+    }
+
+    /// Creates the folders and locks them against other writers.
+    pub(crate) fn lock(&self) -> Result<FolderLock, StoreError> {
+        Ok(FolderLock { _data: lock(&self.data)?, _wal: lock(&self.wal)? })
+    }
+
+    /// The application id of this log in the tables' transactions; made up at the first start.
+    pub(crate) fn node_or_new(&self) -> Result<String, StoreError> {
+        if let Some(node) = self.node()? {
+            return Ok(node);
+        }
+        let id = Uuid::new_v4();
+        let content = json!({ "id": id.to_string(), "tenant": self.tenant });
+        let path = self.wal.join(NODE_FILE);
+        write_durably(&path, content.to_string().as_bytes())
+            .map_err(StoreError::folder("write", &path))?;
+        Ok(application_id(&id.to_string()))
+    }
+
+    /// The application id of this log, if it has one yet.
+    pub(crate) fn node(&self) -> Result<Option<String>, StoreError> {
+        let path = self.wal.join(NODE_FILE);
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if has_segments(&self.wal)? {
+                    return Err(StoreError::Node { path, what: "missing".to_owned() });
+                }
+                return Ok(None);
+            }
+            Err(error) => return Err(StoreError::folder("read", &path)(error)),
+        };
+        let node: Value = serde_json::from_str(&text).unwrap_or_default();
+        let (Some(id), Some(tenant)) = (node["id"].as_str(), node["tenant"].as_str()) else {
+            return Err(StoreError::Node { path, what: "not readable".to_owned() });
+        };
+        if tenant != self.tenant {
+            let (found, asked) = (tenant.to_owned(), self.tenant.clone());
+            return Err(StoreError::ForeignLog { folder: self.wal.clone(), found, asked });
+        }
+        Ok(Some(application_id(id)))
+    }
+}
+
+fn application_id(node: &str) -> String {
+    format!("node:{node}")
+}
+
+fn tenant_problem(tenant: &str) -> Option<&'static str> {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    if tenant.is_empty() {
+        Some("it is empty")
+    } else if tenant.len() > TENANT_BYTES_MAX {
+        Some("it is longer than 64 bytes")
+    } else if !tenant.bytes().all(is_plain) {
+        Some("use letters, digits, `-` and `_` alone")
+    } else if tenant == WAL_FOLDER {
+        Some("`wal` is the log's folder")
+    } else {
+        None
+    }
+}
+
+fn lock(folder: &Path) -> Result<File, StoreError> {
+    fs::create_dir_all(folder).map_err(StoreError::folder("create", folder))?;
+    let path = folder.join(LOCK_FILE);
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(StoreError::folder("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::Locked { folder: folder.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(StoreError::folder("lock", &path)(error)),
+    }
+}
+
+/// Writes a small file so that after a crash it is there with all of its content or not at all.
+fn write_durably(path: &Path, content: &[u8]) -> io::Result<()> {
+    let draft = path.with_extension("draft");
+    let mut file = File::create(&draft)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&draft, path)?;
+    path.parent().map_or(Ok(()), sync_folder)
+}

@@ -1,0 +1,54 @@
+//! Upriver's tables: what they hold, how rows become durable, and how they are found again.
+//!
+//! | module | is |
+//! |---|---|
+//! | [`schema`] | every table and column; `docs/tables.md` is generated from it |
+//! | [`histogram`] | the one mergeable form of durations and sizes |
+//! | [`batch`], [`record`] | rows on their way into a table, and the logged request they come from |
+//! | [`snapshot`] | what a query sees: committed files and hot rows |
+//! | [`trace_index`], [`rollup`] | parents and self times of spans; minutes of operations and edges |
+//! | `store`, `reader` | the one writer of a data folder, and readers beside it (feature `delta`) |
+//! | `delta`, `compact` | committed tables (feature `delta`) |
+//! | [`ids`], [`time`] | content hashes and instants |
+//!
+//! Architecture invariant: this crate knows no protobuf and no SQL. What is logged is bytes; a
+//! function that the binary passes in turns them into rows, on arrival and on replay alike.
+
+pub mod batch;
+#[cfg(feature = "delta")]
+mod blocking;
+#[cfg(feature = "delta")]
+pub mod compact;
+#[cfg(feature = "delta")]
+pub mod delta;
+#[cfg(feature = "delta")]
+pub mod error;
+#[cfg(feature = "delta")]
+mod folder;
+pub mod histogram;
+#[cfg(feature = "delta")]
+mod hot_buffer;
+pub mod ids;
+#[cfg(feature = "delta")]
+mod parquet_writer;
+#[cfg(feature = "delta")]
+pub mod reader;
+pub mod record;
+pub mod rollup;
+pub mod schema;
+pub mod snapshot;
+#[cfg(feature = "delta")]
+pub mod store;
+#[cfg(test)]
+mod testing;
+pub mod time;
+pub mod trace_index;
+#[cfg(feature = "delta")]
+mod wal;
+
+#[cfg(feature = "delta")]
+pub use error::StoreError;
+#[cfg(feature = "delta")]
+pub use reader::Reader;
+#[cfg(feature = "delta")]
+pub use store::{Durability, Store, StoreOptions};

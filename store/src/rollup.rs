@@ -1,0 +1,91 @@
+//! Rows of minutes from rows of spans and bodies: pure functions of the set of rows.
+//!
+//! What comes out is additive: two parts of a minute may lie in two rows, and [`merge_partials`]
+//! puts them together when files are compacted.
+
+mod edges;
+mod merge;
+mod operations;
+
+pub use edges::edge_minutes;
+pub use merge::merge_partials;
+pub use operations::operation_minutes;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, Date32Builder, Int64Builder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder,
+};
+
+use crate::histogram::{Histogram, HistogramBuilder};
+use crate::schema::{Kind, Table};
+use crate::time::UnixNanos;
+
+/// One value of a rollup row, in the order of the table's columns.
+enum Value<'a> {
+    Text(Option<&'a str>),
+    Int(i64),
+    Minute(UnixNanos),
+    Histogram(&'a Histogram),
+    Date(UnixNanos),
+}
+
+/// Builds rows of a rollup table value by value.
+struct RowBuilder {
+    table: Table,
+    columns: Vec<ColumnBuilder>,
+}
+
+#[expect(clippy::large_enum_variant, reason = "one for each column of a batch")]
+enum ColumnBuilder {
+    Text(StringBuilder),
+    Int(Int64Builder),
+    Time(TimestampMicrosecondBuilder),
+    Histogram(HistogramBuilder),
+    Date(Date32Builder),
+}
+
+impl RowBuilder {
+    fn new(table: Table) -> Self {
+        let builder = |kind| match kind {
+            Kind::Int => ColumnBuilder::Int(Int64Builder::new()),
+            Kind::Time => ColumnBuilder::Time(
+                TimestampMicrosecondBuilder::new().with_data_type(Kind::Time.data_type()),
+            ),
+            Kind::Histogram => ColumnBuilder::Histogram(HistogramBuilder::default()),
+            Kind::Date => ColumnBuilder::Date(Date32Builder::new()),
+            _ => ColumnBuilder::Text(StringBuilder::new()),
+        };
+        Self { table, columns: table.columns().iter().map(|c| builder(c.kind)).collect() }
+    }
+
+    fn append<const N: usize>(&mut self, values: [Value<'_>; N]) {
+        debug_assert_eq!(N, self.columns.len(), "{}", self.table.name());
+        for (column, value) in self.columns.iter_mut().zip(values) {
+            match (column, value) {
+                (ColumnBuilder::Text(b), Value::Text(text)) => b.append_option(text),
+                (ColumnBuilder::Int(b), Value::Int(value)) => b.append_value(value),
+                (ColumnBuilder::Time(b), Value::Minute(time)) => b.append_value(time.micros()),
+                (ColumnBuilder::Histogram(b), Value::Histogram(value)) => b.append(value),
+                (ColumnBuilder::Date(b), Value::Date(time)) => b.append_value(time.date()),
+                _ => debug_assert!(false, "a value of {} is of another kind", self.table.name()),
+            }
+        }
+    }
+
+    fn finish(self) -> RecordBatch {
+        let columns = self.columns.into_iter().map(|column| match column {
+            ColumnBuilder::Text(mut b) => Arc::new(b.finish()) as ArrayRef,
+            ColumnBuilder::Int(mut b) => Arc::new(b.finish()),
+            ColumnBuilder::Time(mut b) => Arc::new(b.finish()),
+            ColumnBuilder::Histogram(mut b) => Arc::new(b.finish()),
+            ColumnBuilder::Date(mut b) => Arc::new(b.finish()),
+        });
+        let schema = self.table.schema();
+        RecordBatch::try_new(schema, columns.collect())
+            .expect("every builder follows the table's columns")
+    }
+}

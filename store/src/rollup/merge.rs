@@ -1,0 +1,110 @@
+//! Rows of the same key put together, for compaction.
+
+use std::collections::BTreeMap;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::TimestampMicrosecondType;
+
+use super::edges::{self, EdgeKey, EdgeSums};
+use super::operations::{self, OperationKey, OperationSums};
+use crate::histogram::{Histogram, HistogramColumn};
+use crate::schema::Table;
+use crate::time::UnixNanos;
+use crate::trace_index::{ValueOrNone, integers, texts};
+
+/// Adds up rows of equal key. Tables that are no rollup come back as they are, and so does a table
+/// with a row that cannot be read.
+pub fn merge_partials(table: Table, rows: RecordBatch) -> RecordBatch {
+    let merged = match table {
+        Table::OperationMinutes => merge_operations(&rows),
+        Table::EdgeMinutes => merge_edges(&rows),
+        _ => None,
+    };
+    merged.unwrap_or(rows)
+}
+
+fn merge_operations(rows: &RecordBatch) -> Option<RecordBatch> {
+    let text = |name| texts(rows, name);
+    let (service, name, kind) = (text("service_name")?, text("span_name")?, text("span_kind")?);
+    let (operation, version) = (text("operation")?, text("service_version")?);
+    let environment = text("deployment_environment_name")?;
+    let parent_service = text("parent_service")?;
+    let (spans, errors) = (integers(rows, "span_count")?, integers(rows, "error_count")?);
+    let adjusted = integers(rows, "adjusted_count_micros")?;
+    let (first, last) = (integers(rows, "first_unix_nano")?, integers(rows, "last_unix_nano")?);
+    let (duration, self_time) = (histograms(rows, "duration")?, histograms(rows, "self_time")?);
+
+    let mut sums = BTreeMap::<OperationKey<'_>, OperationSums>::new();
+    for row in 0..rows.num_rows() {
+        let key = OperationKey {
+            service: service.value(row),
+            name: name.value(row),
+            minute: minute(rows, row)?,
+            kind: kind.value(row),
+            operation: operation.value(row),
+            version: version.value_or_none(row),
+            environment: environment.value_or_none(row),
+            parent_service: parent_service.value_or_none(row),
+        };
+        let sum = sums.entry(key).or_default();
+        sum.spans += spans.value(row);
+        sum.errors += errors.value(row);
+        sum.adjusted_micros = sum.adjusted_micros.saturating_add(adjusted.value(row));
+        sum.first = sum.first.min(first.value(row));
+        sum.last = sum.last.max(last.value(row));
+        sum.duration.merge(&of(&duration, row));
+        sum.self_time.merge(&of(&self_time, row));
+    }
+    Some(operations::rows_of(&sums))
+}
+
+fn merge_edges(rows: &RecordBatch) -> Option<RecordBatch> {
+    let text = |name| texts(rows, name);
+    let (client, server) = (text("client_service")?, text("server_service")?);
+    let (operation, reporter) = (text("operation")?, text("reporter")?);
+    let (version, environment) = (text("service_version")?, text("deployment_environment_name")?);
+    let (spans, errors) = (integers(rows, "span_count")?, integers(rows, "error_count")?);
+    let adjusted = integers(rows, "adjusted_count_micros")?;
+    let duration = histograms(rows, "duration")?;
+    let bytes = [
+        histograms(rows, "request_wire_bytes")?,
+        histograms(rows, "response_wire_bytes")?,
+        histograms(rows, "request_uncompressed_bytes")?,
+        histograms(rows, "response_uncompressed_bytes")?,
+    ];
+
+    let mut sums = BTreeMap::<EdgeKey<'_>, EdgeSums>::new();
+    for row in 0..rows.num_rows() {
+        let key = EdgeKey {
+            client: client.value(row),
+            server: server.value(row),
+            operation: operation.value(row),
+            minute: minute(rows, row)?,
+            reporter: reporter.value(row),
+            version: version.value_or_none(row),
+            environment: environment.value_or_none(row),
+        };
+        let sum = sums.entry(key).or_default();
+        sum.spans += spans.value(row);
+        sum.errors += errors.value(row);
+        sum.adjusted_micros = sum.adjusted_micros.saturating_add(adjusted.value(row));
+        sum.duration.merge(&of(&duration, row));
+        for (total, column) in sum.bytes.iter_mut().zip(&bytes) {
+            total.merge(&of(column, row));
+        }
+    }
+    Some(edges::rows_of(&sums))
+}
+
+fn histograms<'a>(rows: &'a RecordBatch, name: &str) -> Option<HistogramColumn<'a>> {
+    HistogramColumn::new(rows.column_by_name(name)?)
+}
+
+fn of(column: &HistogramColumn<'_>, row: usize) -> Histogram {
+    column.get(row).unwrap_or_default()
+}
+
+fn minute(rows: &RecordBatch, row: usize) -> Option<UnixNanos> {
+    let times = rows.column_by_name("time")?.as_primitive_opt::<TimestampMicrosecondType>()?;
+    times.is_valid(row).then(|| UnixNanos(times.value(row).saturating_mul(1_000)))
+}

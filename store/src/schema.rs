@@ -1,0 +1,310 @@
+//! What every table holds: columns, types, order, meaning. `docs/tables.md` is generated from here.
+//!
+//! Delta's types are the limit: no unsigned integers, no fixed-size binary, microsecond timestamps.
+//! An instant is therefore kept twice, as `time` (for pruning and people) and as exact
+//! `*_unix_nano` (for arithmetic). `date` is the partition column and always the last one.
+
+mod changes;
+mod metrics;
+mod profiles;
+mod rollups;
+mod traces;
+
+use std::sync::{Arc, LazyLock};
+
+use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+
+#[cfg(test)]
+mod tests;
+
+/// A table of the store. Its name, columns and row meaning are a stable interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Table {
+    /// One row is a span.
+    Spans,
+    /// One row is an event or exception of a span.
+    SpanEvents,
+    /// One row is one observed body on an edge.
+    PayloadSizes,
+    /// One row is a received profile.
+    Profiles,
+    /// One row is a sample of a profile: a stack and its value.
+    ProfileSamples,
+    /// One row is a stack, leaf first.
+    ProfileStacks,
+    /// One row is a distinct function of a stack: the inverted index.
+    ProfileStackFrames,
+    /// One row is a number data point.
+    Metrics,
+    /// One row is a histogram data point.
+    MetricHistograms,
+    /// One row is a change: deploy, rollback, configuration, feature flag.
+    Deploys,
+    /// One row is a partial minute of an operation.
+    OperationMinutes,
+    /// One row is a partial minute of an edge between two services.
+    EdgeMinutes,
+    /// One row is something that a rule or a diagnosis found.
+    Findings,
+    /// One row is a concluded diagnosis.
+    Diagnoses,
+}
+
+impl Table {
+    /// All tables, in the order in which a batch is committed: rows before what is derived from
+    /// them.
+    pub const ALL: [Self; 14] = [
+        Self::Spans,
+        Self::SpanEvents,
+        Self::PayloadSizes,
+        Self::Profiles,
+        Self::ProfileSamples,
+        Self::ProfileStacks,
+        Self::ProfileStackFrames,
+        Self::Metrics,
+        Self::MetricHistograms,
+        Self::Deploys,
+        Self::OperationMinutes,
+        Self::EdgeMinutes,
+        Self::Findings,
+        Self::Diagnoses,
+    ];
+
+    /// The table's SQL name and folder name.
+    pub fn name(self) -> &'static str {
+        self.definition().name
+    }
+
+    /// The table with this SQL name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|table| table.name() == name)
+    }
+
+    /// One sentence: what one row is.
+    pub fn row_meaning(self) -> &'static str {
+        self.definition().row
+    }
+
+    /// The columns, `date` last.
+    pub fn columns(self) -> &'static [Column] {
+        self.definition().columns
+    }
+
+    /// The columns by which rows are sorted inside a file.
+    pub fn sort_columns(self) -> &'static [&'static str] {
+        self.definition().sort
+    }
+
+    /// The Arrow schema of the table, `date` included.
+    pub fn schema(self) -> SchemaRef {
+        static SCHEMAS: LazyLock<Vec<SchemaRef>> = LazyLock::new(|| {
+            Table::ALL.iter().map(|table| Arc::new(arrow_schema(table.columns()))).collect()
+        });
+        let position = Self::ALL.iter().position(|table| *table == self);
+        Arc::clone(&SCHEMAS[position.expect("ALL lists every table")])
+    }
+
+    fn definition(self) -> &'static Definition {
+        match self {
+            Self::Spans => &traces::SPANS,
+            Self::SpanEvents => &traces::SPAN_EVENTS,
+            Self::PayloadSizes => &traces::PAYLOAD_SIZES,
+            Self::Profiles => &profiles::PROFILES,
+            Self::ProfileSamples => &profiles::PROFILE_SAMPLES,
+            Self::ProfileStacks => &profiles::PROFILE_STACKS,
+            Self::ProfileStackFrames => &profiles::PROFILE_STACK_FRAMES,
+            Self::Metrics => &metrics::METRICS,
+            Self::MetricHistograms => &metrics::METRIC_HISTOGRAMS,
+            Self::Deploys => &changes::DEPLOYS,
+            Self::OperationMinutes => &rollups::OPERATION_MINUTES,
+            Self::EdgeMinutes => &rollups::EDGE_MINUTES,
+            Self::Findings => &changes::FINDINGS,
+            Self::Diagnoses => &changes::DIAGNOSES,
+        }
+    }
+}
+
+/// A column: its name, type, whether it may be null, and what it means.
+#[derive(Clone, Copy, Debug)]
+pub struct Column {
+    /// OpenTelemetry's field or attribute name in snake_case.
+    pub name: &'static str,
+    /// The kind of value.
+    pub kind: Kind,
+    /// Whether the value may be missing.
+    pub nullable: bool,
+    /// One sentence for `docs/tables.md`.
+    pub doc: &'static str,
+}
+
+/// The kinds of value that columns hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// UTF-8 text.
+    Text,
+    /// A signed 64-bit integer; unsigned input saturates.
+    Int,
+    /// A 64-bit float.
+    Float,
+    /// True or false.
+    Bool,
+    /// An instant in UTC, microseconds.
+    Time,
+    /// The day in UTC: the partition column.
+    Date,
+    /// The 16 bytes of a trace id.
+    TraceId,
+    /// Attributes: name to value, values as text.
+    Attributes,
+    /// A list of texts.
+    TextList,
+    /// A list of integers.
+    IntList,
+    /// A list of floats.
+    FloatList,
+    /// An exponential histogram with exact integer count, sum, minimum and maximum.
+    Histogram,
+    /// Stack frames, leaf first.
+    Frames,
+    /// Links to other spans.
+    Links,
+}
+
+impl Kind {
+    /// The Arrow type of the kind.
+    pub fn data_type(self) -> DataType {
+        match self {
+            Self::Text => DataType::Utf8,
+            Self::Int => DataType::Int64,
+            Self::Float => DataType::Float64,
+            Self::Bool => DataType::Boolean,
+            Self::Time => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            Self::Date => DataType::Date32,
+            Self::TraceId => DataType::Binary,
+            Self::Attributes => attributes_type(),
+            Self::TextList => list_of(DataType::Utf8),
+            Self::IntList => list_of(DataType::Int64),
+            Self::FloatList => list_of(DataType::Float64),
+            Self::Histogram => crate::histogram::data_type(),
+            Self::Frames => list_of(DataType::Struct(frame_fields())),
+            Self::Links => list_of(DataType::Struct(link_fields())),
+        }
+    }
+
+    /// The type's name in `docs/tables.md`.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Int => "int64",
+            Self::Float => "float64",
+            Self::Bool => "boolean",
+            Self::Time => "timestamp(us, UTC)",
+            Self::Date => "date",
+            Self::TraceId => "binary(16)",
+            Self::Attributes => "map(text, text)",
+            Self::TextList => "list(text)",
+            Self::IntList => "list(int64)",
+            Self::FloatList => "list(float64)",
+            Self::Histogram => "histogram",
+            Self::Frames => "list(frame)",
+            Self::Links => "list(link)",
+        }
+    }
+}
+
+/// `docs/tables.md`: every table and column.
+pub fn markdown() -> String {
+    let mut page = String::from(PREFACE);
+    for table in Table::ALL {
+        let sort = table.sort_columns().join(", ");
+        page.push_str(&format!(
+            "\n## {}\n\nOne row is {}. Sorted by {sort}.\n\n| column | type | meaning |\n|---|---|---|\n",
+            table.name(),
+            table.row_meaning(),
+        ));
+        for column in table.columns() {
+            let optional = if column.nullable { ", nullable" } else { "" };
+            page.push_str(&format!(
+                "| `{}` | {}{optional} | {} |\n",
+                column.name,
+                column.kind.label(),
+                column.doc
+            ));
+        }
+    }
+    page
+}
+
+const PREFACE: &str = "\
+# Tables
+
+Generated from `store/src/schema/`; a test compares. Every table is a Delta table (reader version 1,
+writer version 2) in `<data>/<tenant>/<table>/`, partitioned by `date` (UTC), so any engine can read it.
+
+Types: a **histogram** is `struct(count, sum, min, max, scale, zero_count, offset, counts)`: an
+OpenTelemetry exponential histogram of integers (nanoseconds, bytes) whose bucket `offset + i` covers
+`(2^((offset+i)/2^scale), 2^((offset+i+1)/2^scale)]`; it merges by addition, percentiles come from merged
+buckets only. A **frame** is `struct(function, file, line, mapping, build_id, address, inlined)`. A **link**
+is `struct(trace_id, span_id)`. Attribute values are text; lists and maps are JSON text.
+";
+
+/// What one table is, as the files below `schema/` write it down.
+#[derive(Debug)]
+struct Definition {
+    name: &'static str,
+    row: &'static str,
+    sort: &'static [&'static str],
+    columns: &'static [Column],
+}
+
+/// A column that always has a value.
+const fn column(name: &'static str, kind: Kind, doc: &'static str) -> Column {
+    Column { name, kind, nullable: false, doc }
+}
+
+/// A column whose value may be missing.
+const fn optional(name: &'static str, kind: Kind, doc: &'static str) -> Column {
+    Column { name, kind, nullable: true, doc }
+}
+
+/// The partition column, the same in every table.
+const DATE: Column = column("date", Kind::Date, "Day of `time` in UTC; the partition.");
+
+fn arrow_schema(columns: &[Column]) -> Schema {
+    let fields = columns.iter().map(|c| Field::new(c.name, c.kind.data_type(), c.nullable));
+    Schema::new(fields.collect::<Vec<_>>())
+}
+
+/// Entry names are the ones that Parquet and Delta prescribe; other names make readers disagree.
+fn attributes_type() -> DataType {
+    let entries = Fields::from(vec![
+        Field::new("key", DataType::Utf8, false),
+        Field::new("value", DataType::Utf8, true),
+    ]);
+    DataType::Map(Arc::new(Field::new("key_value", DataType::Struct(entries), false)), false)
+}
+
+pub(crate) fn list_of(item: DataType) -> DataType {
+    DataType::List(Arc::new(Field::new("element", item, true)))
+}
+
+/// The fields of a stack frame.
+pub fn frame_fields() -> Fields {
+    Fields::from(vec![
+        Field::new("function", DataType::Utf8, true),
+        Field::new("file", DataType::Utf8, true),
+        Field::new("line", DataType::Int64, true),
+        Field::new("mapping", DataType::Utf8, true),
+        Field::new("build_id", DataType::Utf8, true),
+        Field::new("address", DataType::Int64, true),
+        Field::new("inlined", DataType::Boolean, true),
+    ])
+}
+
+/// The fields of a span link.
+pub fn link_fields() -> Fields {
+    Fields::from(vec![
+        Field::new("trace_id", DataType::Binary, true),
+        Field::new("span_id", DataType::Int64, true),
+    ])
+}

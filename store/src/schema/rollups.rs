@@ -1,0 +1,68 @@
+//! Minutes: additive partial rows, so late data is one more row. Sum them; merge their histograms.
+
+use super::Kind::{Histogram, Int, Text, Time};
+use super::{DATE, Definition, column, optional};
+
+pub(super) const OPERATION_MINUTES: Definition = Definition {
+    name: "operation_minutes",
+    row: "a part of a minute of an operation: spans that started in it, by service, version and name",
+    sort: &["service_name", "span_name", "time"],
+    columns: &[
+        column("time", Time, "Start of the minute."),
+        column("service_name", Text, "Service of the spans."),
+        column("span_name", Text, "Their name."),
+        column("span_kind", Text, "Their kind."),
+        column("operation", Text, "Their operation."),
+        optional("service_version", Text, "Their `service.version`."),
+        optional("deployment_environment_name", Text, "Their environment."),
+        optional("parent_service", Text, "Service of their parents."),
+        column("span_count", Int, "Number of spans."),
+        column("error_count", Int, "Spans with status `ERROR`."),
+        column("adjusted_count_micros", Int, "Spans that they stand for, in millionths."),
+        column("first_unix_nano", Int, "Earliest start."),
+        column("last_unix_nano", Int, "Latest start."),
+        column("duration", Histogram, "Durations in nanoseconds."),
+        optional(
+            "self_time",
+            Histogram,
+            "Self times in nanoseconds, of the spans whose self time is known.",
+        ),
+        DATE,
+    ],
+};
+
+pub(super) const EDGE_MINUTES: Definition = Definition {
+    name: "edge_minutes",
+    row: "a part of a minute of the calls from one service to another, as one side reported them",
+    sort: &["client_service", "server_service", "operation", "time"],
+    columns: &[
+        column("time", Time, "Start of the minute."),
+        column("client_service", Text, "Service that called; empty where unknown."),
+        column(
+            "server_service",
+            Text,
+            "Service that answered; peer's name or address where it sends no spans.",
+        ),
+        column("operation", Text, "Operation of the edge."),
+        column(
+            "reporter",
+            Text,
+            "`client` or `server`: whose spans these are. Use one of them, never both.",
+        ),
+        optional("service_version", Text, "`service.version` of the reporter."),
+        optional("deployment_environment_name", Text, "Environment of the reporter."),
+        column("span_count", Int, "Number of calls."),
+        column("error_count", Int, "Calls with status `ERROR`."),
+        column("adjusted_count_micros", Int, "Calls that they stand for, in millionths."),
+        optional(
+            "duration",
+            Histogram,
+            "Durations in nanoseconds; null in rows that carry sizes only.",
+        ),
+        optional("request_wire_bytes", Histogram, "Request bodies as transferred."),
+        optional("response_wire_bytes", Histogram, "Response bodies as transferred."),
+        optional("request_uncompressed_bytes", Histogram, "Request bodies before compression."),
+        optional("response_uncompressed_bytes", Histogram, "Response bodies before compression."),
+        DATE,
+    ],
+};

@@ -1,0 +1,337 @@
+//! The one writer of a data folder: log, hot buffer and tables together.
+//!
+//! A request is logged and synced, then its rows join the hot buffer and are visible ([`append`]);
+//! later they are committed to their tables ([`run`], [`flush`]), each table with its own sequence.
+//! [`SnapshotSource::snapshot`] shows both, each row once.
+//!
+//! [`append`]: Store::append
+//! [`run`]: Store::run
+//! [`flush`]: Store::flush
+
+mod commit;
+mod durable;
+mod import;
+mod local_rows;
+pub(crate) mod open;
+pub(crate) mod prepare;
+mod stacks;
+pub(crate) mod state;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arrow::error::ArrowError;
+use tokio::sync::Notify;
+use tokio::time::MissedTickBehavior;
+
+use self::commit::{CommitStep, Writers, table_error};
+pub use self::import::ImportOutcome;
+use self::state::SharedState;
+use crate::batch::TableBatch;
+use crate::compact::{self, CompactReport};
+use crate::error::StoreError;
+use crate::folder::{DataFolder, FolderLock};
+use crate::record::LogRecord;
+use crate::schema::Table;
+use crate::snapshot::{Snapshot, SnapshotSource};
+use crate::time::UnixNanos;
+pub use crate::wal::Durability;
+use crate::wal::{Delivery, Wal};
+
+/// Memory that rows may take before they are committed early; at twice this, appends are refused.
+/// Ten seconds at 100,000 spans a second take about 400 MB, and a commit needs a copy of it.
+const HOT_BYTES_MAX: usize = 512 << 20;
+/// A commit costs a file and a log entry per table; ten seconds keep both few and restarts quick.
+const COMMIT_INTERVAL: Duration = Duration::from_secs(10);
+/// Services export every 5 seconds by default (OpenTelemetry's batch span processor), so within
+/// this the spans of a trace have met.
+const SETTLE: Duration = Duration::from_secs(10);
+
+/// How a store is kept.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// The data folder.
+    pub data: PathBuf,
+    /// The log's folder; `<data>/wal` unless given.
+    pub wal: Option<PathBuf>,
+    /// Whose tables these are: a folder below `data`.
+    pub tenant: String,
+    /// When an appended record counts as stored.
+    pub durability: Durability,
+    /// How often [`Store::run`] commits.
+    pub commit_interval: Duration,
+    /// How long rows wait for the other spans of their traces before they are committed.
+    pub settle: Duration,
+    /// Memory of uncommitted rows over which a commit is forced; at twice this, appends are refused.
+    pub hot_bytes_max: usize,
+    /// Whether to go on without what cannot be read of a damaged log.
+    pub wal_repair: bool,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            data: PathBuf::from("upriver-data"),
+            wal: None,
+            tenant: "default".to_owned(),
+            durability: Durability::default(),
+            commit_interval: COMMIT_INTERVAL,
+            settle: SETTLE,
+            hot_bytes_max: HOT_BYTES_MAX,
+            wal_repair: false,
+        }
+    }
+}
+
+impl StoreOptions {
+    pub(crate) fn folder(&self) -> Result<DataFolder, StoreError> {
+        DataFolder::new(&self.data, self.wal.as_deref(), &self.tenant)
+    }
+}
+
+/// The one writer of a data folder.
+pub struct Store {
+    core: Arc<Core>,
+    /// Dropped before the lock, which waits for its thread.
+    wal: Wal,
+    _lock: FolderLock,
+}
+
+/// What the log's thread, commits and snapshots share.
+struct Core {
+    options: StoreOptions,
+    folder: DataFolder,
+    /// The application id of this node's transactions.
+    node: String,
+    shared: SharedState,
+    writers: tokio::sync::Mutex<Writers>,
+    /// Told when the hot buffer is over its limit.
+    over_limit: Notify,
+    commits: Mutex<u64>,
+    #[cfg(test)]
+    stop_at: Mutex<Option<CommitStep>>,
+}
+
+/// Figures about a store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreStatistics {
+    /// Bytes of the log on disk.
+    pub wal_bytes: u64,
+    /// Rows that are durable and not committed yet.
+    pub hot_rows: u64,
+    /// Their memory.
+    pub hot_bytes: usize,
+    /// Commits since the start.
+    pub commits: u64,
+    /// The sequence up to which each table has all rows.
+    pub passed: BTreeMap<Table, u64>,
+}
+
+impl Store {
+    /// Stores a request and shows its rows, which are what the request decodes to. When this
+    /// returns, the sender may be told. Gives the record's sequence.
+    pub async fn append(
+        &self,
+        record: LogRecord,
+        batches: Vec<TableBatch>,
+    ) -> Result<u64, StoreError> {
+        check_rows(&batches)?;
+        self.core.admit()?;
+        self.wal.append(record, batches).await
+    }
+
+    /// Stores rows that the service itself made, such as findings.
+    pub async fn append_rows(
+        &self,
+        received: UnixNanos,
+        batches: Vec<TableBatch>,
+    ) -> Result<u64, StoreError> {
+        let table = batches.first().map_or(Table::Findings, |batch| batch.table);
+        let payload = local_rows::encode(&batches);
+        let payload = payload.map_err(|source| StoreError::Rows { table, source })?;
+        self.append(LogRecord { kind: local_rows::KIND, received, payload }, batches).await
+    }
+
+    /// Adds a chunk of a source, such as `import:<hash of a file>`, straight to the tables. Chunks
+    /// come in rising order and are the same each time; what a table has already is skipped, so an
+    /// interrupted import is simply run again. `is_last` notes that the source is complete.
+    pub async fn import(
+        &self,
+        source: &str,
+        chunk: i64,
+        is_last: bool,
+        batches: Vec<TableBatch>,
+    ) -> Result<ImportOutcome, StoreError> {
+        self.core.import(source, chunk, is_last, batches).await
+    }
+
+    /// Whether all of the source is in the tables.
+    pub async fn import_finished(&self, source: &str) -> Result<bool, StoreError> {
+        import::is_finished(&*self.core.writers.lock().await, source).await
+    }
+
+    /// Commits everything that was acknowledged so far.
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        let newest = self.core.shared.lock().hot.newest();
+        match newest {
+            Some(newest) => self.core.commit_up_to(&self.wal, newest).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Commits the rows that have waited for their traces as of `now`; all of them where they take
+    /// more memory than they may.
+    pub async fn commit_settled(&self, now: UnixNanos) -> Result<(), StoreError> {
+        let options = &self.core.options;
+        let due = {
+            let state = self.core.shared.lock();
+            if state.hot.bytes() > options.hot_bytes_max {
+                state.hot.newest()
+            } else {
+                state.hot.settled(now, options.settle)
+            }
+        };
+        match due {
+            Some(sequence) => self.core.commit_up_to(&self.wal, sequence).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Commits at every interval, and when the hot buffer is over its limit, until `stop` is ready.
+    /// A failed commit is logged and tried again at the next interval.
+    pub async fn run(
+        &self,
+        clock: impl Fn() -> UnixNanos + Send,
+        stop: impl Future<Output = ()> + Send,
+    ) {
+        let mut stop = pin!(stop);
+        // A zero interval is no interval to tokio.
+        let interval = self.core.options.commit_interval.max(Duration::from_millis(1));
+        let mut ticks = tokio::time::interval(interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut stop => return,
+                _ = ticks.tick() => {}
+                () = self.core.over_limit.notified() => {}
+            }
+            if let Err(error) = self.commit_settled(clock()).await {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(error, "a commit failed; it is tried again");
+            }
+        }
+    }
+
+    /// Merges small files of every table.
+    pub async fn compact(&self) -> Result<CompactReport, StoreError> {
+        let mut report = CompactReport::default();
+        let mut writers = self.core.writers.lock().await;
+        self.core.resolve_doubts(&mut writers).await?;
+        for (table, writer) in writers.iter_mut() {
+            writer.is_doubtful = true;
+            let merged = compact::compact(*table, &mut writer.handle).await;
+            report += merged.map_err(table_error("compact", *table))?;
+            self.core.shared.lock().replaced(*table, writer.handle.files());
+            writer.is_doubtful = false;
+        }
+        self.core.sync(&mut writers).await?;
+        Ok(report)
+    }
+
+    /// Figures for metrics and tests.
+    pub fn statistics(&self) -> StoreStatistics {
+        let state = self.core.shared.lock();
+        StoreStatistics {
+            wal_bytes: self.wal.bytes(),
+            hot_rows: state.hot.rows(),
+            hot_bytes: state.hot.bytes(),
+            commits: *self.core.commits.lock().unwrap_or_else(PoisonError::into_inner),
+            passed: Table::ALL.map(|table| (table, state.passed.of(table))).into(),
+        }
+    }
+
+    /// Commits everything and stops the log. Later appends are refused.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        // Appends that come meanwhile are logged, and replayed at the next start.
+        let flushed = self.flush().await;
+        let passed = {
+            let state = self.core.shared.lock();
+            state.hot.newest().is_none().then(|| state.passed.of(Table::Spans))
+        };
+        if let (Ok(()), Some(passed)) = (&flushed, passed) {
+            self.wal.clear(passed).await?;
+        }
+        self.wal.close().await?;
+        flushed
+    }
+}
+
+impl SnapshotSource for Store {
+    /// Blocks while parents and rollups of new hot rows are filled in, once per change.
+    fn snapshot(&self) -> Snapshot {
+        self.core.shared.snapshot()
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("options", &self.core.options).finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    fn admit(&self) -> Result<(), StoreError> {
+        let bytes = self.shared.lock().hot.bytes();
+        let limit = self.options.hot_bytes_max.saturating_mul(2);
+        if bytes < limit { Ok(()) } else { Err(StoreError::HotBufferFull { bytes, limit }) }
+    }
+
+    /// Called on the log's thread: rows become visible.
+    fn deliver(&self, deliveries: Vec<Delivery>) {
+        let mut state = self.shared.lock();
+        state.deliver(deliveries);
+        if state.hot.bytes() > self.options.hot_bytes_max {
+            self.over_limit.notify_one();
+        }
+    }
+
+    fn count_commit(&self) {
+        *self.commits.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+    }
+
+    /// Fails at the step that a test asked for, as if the process ended there.
+    #[cfg(test)]
+    fn reached(&self, step: CommitStep) -> Result<(), StoreError> {
+        let stops = *self.stop_at.lock().unwrap_or_else(PoisonError::into_inner) == Some(step);
+        if stops { Err(StoreError::Stopped("the commit, by a test")) } else { Ok(()) }
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "a place for tests to stop")]
+    fn reached(&self, _step: CommitStep) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// Rows that do not fit their table would fail every commit, so they are refused here.
+fn check_rows(batches: &[TableBatch]) -> Result<(), StoreError> {
+    for TableBatch { table, rows } in batches {
+        let problem = if prepare::is_derived(*table) {
+            "its rows are derived from spans"
+        } else if rows.schema().fields() != table.schema().fields() {
+            "the rows have other columns"
+        } else {
+            continue;
+        };
+        let source = ArrowError::SchemaError(problem.to_owned());
+        return Err(StoreError::Rows { table: *table, source });
+    }
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! From the hot buffer into the tables.
+//!
+//! A commit takes the rows up to a sequence, prepares them, and writes one Delta transaction per
+//! table that carries `(node, sequence)`. Whatever step it stops at: the next commit, or the replay
+//! of the next start, gives each table what it lacks and nothing else. The log forgets rows only
+//! when every table has them on disk.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+
+use super::Core;
+use super::durable::SyncedLog;
+use super::prepare::Rows;
+use crate::blocking;
+use crate::delta::{SourceVersion, TableError, TableHandle};
+use crate::error::StoreError;
+use crate::schema::Table;
+use crate::wal::{Durability, Wal};
+
+/// A table as the one writer holds it.
+#[derive(Debug)]
+pub(super) struct TableWriter {
+    pub(super) handle: TableHandle,
+    pub(super) synced: SyncedLog,
+    /// A commit failed or was given up while it ran, so whether it is in the table has to be looked
+    /// up.
+    pub(super) is_doubtful: bool,
+}
+
+/// All tables. Whoever holds them is the only one who commits.
+pub(super) type Writers = BTreeMap<Table, TableWriter>;
+
+/// Where a commit may stop; tests stop it at each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CommitStep {
+    Prepared,
+    Written(Table),
+    Published(Table),
+    AllPassed,
+    Synced,
+    LogShortened,
+    Imported(Table),
+}
+
+impl Core {
+    /// Commits everything up to this sequence.
+    pub(super) async fn commit_up_to(
+        self: &Arc<Self>,
+        wal: &Wal,
+        sequence: u64,
+    ) -> Result<(), StoreError> {
+        let mut writers = self.writers.lock().await;
+        self.resolve_doubts(&mut writers).await?;
+        let core = Arc::clone(self);
+        let rows = blocking::run("preparing a commit", move || core.shared.rows_up_to(sequence));
+        let rows = rows.await??;
+        self.reached(CommitStep::Prepared)?;
+        self.write(&mut writers, rows, sequence).await?;
+        self.shared.lock().all_passed(sequence);
+        self.shared.forget_snapshot();
+        self.reached(CommitStep::AllPassed)?;
+        self.sync(&mut writers).await?;
+        self.reached(CommitStep::Synced)?;
+        wal.passed(sequence).await?;
+        self.reached(CommitStep::LogShortened)?;
+        self.count_commit();
+        Ok(())
+    }
+
+    async fn write(
+        &self,
+        writers: &mut Writers,
+        mut rows: Rows,
+        sequence: u64,
+    ) -> Result<(), StoreError> {
+        let version = signed(sequence);
+        for (table, writer) in writers {
+            let Some(batches) = rows.remove(table) else { continue };
+            writer.commit(*table, batches, &[(self.node.clone(), version)]).await?;
+            self.reached(CommitStep::Written(*table))?;
+            self.shared.lock().committed(*table, writer.handle.files(), sequence);
+            writer.is_doubtful = false;
+            self.reached(CommitStep::Published(*table))?;
+        }
+        Ok(())
+    }
+
+    /// Looks up what became of commits that failed: some are in the table all the same.
+    pub(super) async fn resolve_doubts(&self, writers: &mut Writers) -> Result<(), StoreError> {
+        for (table, writer) in writers.iter_mut().filter(|(_, writer)| writer.is_doubtful) {
+            let refreshed = writer.handle.refresh().await;
+            refreshed.map_err(table_error("read", *table))?;
+            let sequence = committed(*table, &writer.handle, &self.node).await?;
+            self.shared.lock().committed(*table, writer.handle.files(), sequence);
+            writer.is_doubtful = false;
+        }
+        Ok(())
+    }
+
+    /// Makes all that was committed durable, if that is wanted.
+    pub(super) async fn sync(&self, writers: &mut Writers) -> Result<(), StoreError> {
+        if self.options.durability != Durability::Fsync {
+            return Ok(());
+        }
+        for (table, writer) in writers {
+            let folder = self.folder.table(*table);
+            // Should this fail, everything counts as unsynced and is synced next time.
+            let mut synced = std::mem::take(&mut writer.synced);
+            let work = move || synced.sync(&folder).map(|()| synced);
+            writer.synced = blocking::run("syncing a table", work).await??;
+        }
+        Ok(())
+    }
+}
+
+impl TableWriter {
+    /// Commits rows. The table stays doubtful until its files are shown.
+    pub(super) async fn commit(
+        &mut self,
+        table: Table,
+        batches: Vec<RecordBatch>,
+        transactions: &[SourceVersion],
+    ) -> Result<(), StoreError> {
+        self.is_doubtful = true;
+        let committed = self.handle.commit(batches, transactions).await;
+        committed.map_err(table_error("commit to", table))
+    }
+}
+
+/// The sequence that a table has from this node; 0 if none.
+pub(crate) async fn committed(
+    table: Table,
+    handle: &TableHandle,
+    node: &str,
+) -> Result<u64, StoreError> {
+    let version = handle.committed_version(node).await.map_err(table_error("read", table))?;
+    Ok(version.and_then(|version| u64::try_from(version).ok()).unwrap_or(0))
+}
+
+pub(crate) fn table_error(
+    action: &'static str,
+    table: Table,
+) -> impl FnOnce(TableError) -> StoreError {
+    move |source| StoreError::Table { action, table, source }
+}
+
+/// Delta's transaction versions are signed.
+fn signed(sequence: u64) -> i64 {
+    i64::try_from(sequence).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,171 @@
+//! From logged rows to the rows of the tables: parents and self times filled in, minutes rolled up,
+//! repeated stacks removed. Commits and snapshots use the same function, so that a row looks the
+//! same before and after its commit.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+
+use super::stacks;
+use crate::batch::TableBatch;
+use crate::error::StoreError;
+use crate::hot_buffer::HotBatch;
+use crate::rollup;
+use crate::schema::Table;
+use crate::trace_index::TraceIndex;
+
+/// Rows by table. A derived table that nothing came out for has no batches, but is there: it has
+/// passed the rows that it derives from.
+pub(crate) type Rows = BTreeMap<Table, Vec<RecordBatch>>;
+
+/// The sequence that each table has passed: what is at or below it is committed, or was no row of
+/// that table.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Passed(BTreeMap<Table, u64>);
+
+impl Passed {
+    /// The sequence that the table has passed.
+    pub(crate) fn of(&self, table: Table) -> u64 {
+        self.0.get(&table).copied().unwrap_or(0)
+    }
+
+    /// The table has passed this sequence too.
+    pub(crate) fn advance(&mut self, table: Table, sequence: u64) {
+        let passed = self.0.entry(table).or_default();
+        *passed = sequence.max(*passed);
+    }
+
+    /// Whether some table, derived ones included, still needs rows of this batch.
+    pub(crate) fn needs(&self, batch: &HotBatch) -> bool {
+        let lacks = |table: &Table| batch.sequence > self.of(*table);
+        batch.rows.iter().any(|rows| lacks(&rows.table) || derived(rows.table).iter().any(lacks))
+    }
+}
+
+/// The tables that are derived from rows of this one.
+pub(crate) fn derived(table: Table) -> &'static [Table] {
+    match table {
+        Table::Spans => &[Table::OperationMinutes, Table::EdgeMinutes],
+        Table::PayloadSizes => &[Table::EdgeMinutes],
+        _ => &[],
+    }
+}
+
+/// Whether a table's rows are derived from others and never logged.
+pub(crate) fn is_derived(table: Table) -> bool {
+    matches!(table, Table::OperationMinutes | Table::EdgeMinutes)
+}
+
+/// Fills in what a row alone does not say: its parent, its children.
+#[derive(Debug, Default)]
+pub(crate) struct Enricher {
+    index: TraceIndex,
+    /// The newest logged batch that the index knows.
+    indexed: u64,
+}
+
+impl Enricher {
+    /// Lets the index know the spans of batches that it has not seen. Batches come in the order of
+    /// their sequences, none left out.
+    pub(crate) fn learn(&mut self, batches: &[Arc<HotBatch>]) {
+        let new = batches.partition_point(|batch| batch.sequence <= self.indexed);
+        for batch in &batches[new..] {
+            self.learn_rows(&batch.rows);
+            self.indexed = batch.sequence;
+        }
+    }
+
+    /// Lets the index know the spans among these rows.
+    pub(crate) fn learn_rows(&mut self, rows: &[TableBatch]) {
+        for TableBatch { rows, .. } in rows.iter().filter(|rows| rows.table == Table::Spans) {
+            self.index.insert(rows);
+        }
+    }
+
+    /// The rows that tables have not passed yet.
+    pub(crate) fn rows(
+        &self,
+        batches: &[Arc<HotBatch>],
+        passed: &Passed,
+    ) -> Result<Rows, StoreError> {
+        let mut sorter = Sorter::default();
+        for batch in batches {
+            let lacks = |table: Table| batch.sequence > passed.of(table);
+            for rows in &batch.rows {
+                sorter.add(&self.index, rows, lacks);
+            }
+        }
+        sorter.finish(&self.index)
+    }
+
+    /// The rows of an import, for the tables that lack them.
+    pub(crate) fn rows_for(
+        &self,
+        batches: &[TableBatch],
+        lacks: impl Fn(Table) -> bool,
+    ) -> Result<Rows, StoreError> {
+        let mut sorter = Sorter::default();
+        for rows in batches {
+            sorter.add(&self.index, rows, &lacks);
+        }
+        sorter.finish(&self.index)
+    }
+}
+
+/// Rows on their way to the tables and to what is derived from them.
+#[derive(Default)]
+struct Sorter {
+    rows: Rows,
+    operation_spans: Vec<RecordBatch>,
+    edge_spans: Vec<RecordBatch>,
+    edge_payload_sizes: Vec<RecordBatch>,
+}
+
+impl Sorter {
+    fn add(&mut self, index: &TraceIndex, batch: &TableBatch, lacks: impl Fn(Table) -> bool) {
+        let table = batch.table;
+        let is_wanted = lacks(table) || derived(table).iter().any(|derived| lacks(*derived));
+        if !is_wanted || batch.rows.num_rows() == 0 {
+            return;
+        }
+        let rows = match table {
+            Table::Spans => index.enrich_spans(&batch.rows),
+            Table::PayloadSizes => index.enrich_payload_sizes(&batch.rows),
+            _ => batch.rows.clone(),
+        };
+        if table == Table::Spans && lacks(Table::OperationMinutes) {
+            self.operation_spans.push(rows.clone());
+        }
+        if table == Table::Spans && lacks(Table::EdgeMinutes) {
+            self.edge_spans.push(rows.clone());
+        }
+        if table == Table::PayloadSizes && lacks(Table::EdgeMinutes) {
+            self.edge_payload_sizes.push(rows.clone());
+        }
+        if lacks(table) {
+            self.rows.entry(table).or_default().push(rows);
+        }
+    }
+
+    fn finish(self, index: &TraceIndex) -> Result<Rows, StoreError> {
+        let mut all = Rows::new();
+        for (table, rows) in self.rows {
+            let rows = stacks::distinct(table, rows);
+            all.insert(table, rows.map_err(|source| StoreError::Rows { table, source })?);
+        }
+        if !self.operation_spans.is_empty() {
+            let rows = rollup::operation_minutes(&self.operation_spans);
+            all.insert(Table::OperationMinutes, non_empty(rows));
+        }
+        if !self.edge_spans.is_empty() || !self.edge_payload_sizes.is_empty() {
+            let rows = rollup::edge_minutes(&self.edge_spans, &self.edge_payload_sizes, index);
+            all.insert(Table::EdgeMinutes, non_empty(rows));
+        }
+        Ok(all)
+    }
+}
+
+fn non_empty(rows: RecordBatch) -> Vec<RecordBatch> {
+    if rows.num_rows() == 0 { Vec::new() } else { vec![rows] }
+}

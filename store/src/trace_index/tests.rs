@@ -1,0 +1,101 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::testing::{Span, spans};
+
+fn index_of(rows: &[RecordBatch]) -> TraceIndex {
+    let mut index = TraceIndex::default();
+    for rows in rows {
+        index.insert(rows);
+    }
+    index
+}
+
+fn self_times(rows: &RecordBatch, index: &TraceIndex) -> Vec<Option<i64>> {
+    integers(&index.enrich_spans(rows), "self_time_ns").unwrap().iter().collect()
+}
+
+#[test]
+fn parallel_and_overlapping_children_are_counted_once() {
+    let child = |id, start, duration| Span { parent: Some(1), duration, ..Span::new(7, id, start) };
+    let rows = spans(&[
+        Span { duration: 100, ..Span::new(7, 1, 1_000) },
+        child(2, 1_010, 30),
+        child(3, 1_020, 30),
+        child(4, 1_090, 50),
+    ]);
+    let times = self_times(&rows, &index_of(std::slice::from_ref(&rows)));
+    assert_eq!(times, [Some(100 - 40 - 10), Some(30), Some(30), Some(50)]);
+}
+
+#[test]
+fn children_of_other_services_and_instances_do_not_count() {
+    let rows = spans(&[
+        Span { duration: 100, instance: Some("a"), ..Span::new(7, 1, 0) },
+        Span { parent: Some(1), duration: 20, instance: Some("b"), ..Span::new(7, 2, 10) },
+        Span { parent: Some(1), duration: 20, service: "other", ..Span::new(7, 3, 40) },
+    ]);
+    let times = self_times(&rows, &index_of(std::slice::from_ref(&rows)));
+    assert_eq!(times[0], Some(100));
+}
+
+#[test]
+fn parents_are_found_whenever_they_come() {
+    let child = spans(&[Span { parent: Some(1), ..Span::new(7, 2, 10) }]);
+    let parent = spans(&[Span { service: "front", name: "GET /", ..Span::new(7, 1, 0) }]);
+    let other_trace = spans(&[Span { service: "wrong", ..Span::new(8, 1, 0) }]);
+    let index = index_of(&[child.clone(), other_trace, parent]);
+    let filled = index.enrich_spans(&child);
+    assert_eq!(texts(&filled, "parent_service").unwrap().value(0), "front");
+    assert_eq!(texts(&filled, "parent_name").unwrap().value(0), "GET /");
+}
+
+#[test]
+fn a_call_is_answered_by_the_first_serving_child() {
+    let serve = |id, start, service| Span {
+        parent: Some(1),
+        kind: "SERVER",
+        service,
+        name: "GET /stock",
+        ..Span::new(7, id, start)
+    };
+    let rows = spans(&[
+        Span { kind: "CLIENT", ..Span::new(7, 1, 0) },
+        serve(3, 30, "late"),
+        serve(2, 20, "early"),
+    ]);
+    let index = index_of(&[rows]);
+    let trace = 7i128.to_be_bytes();
+    assert_eq!(index.answer_to(&trace, 1), Some(("early", "GET /stock")));
+    assert_eq!(index.answer_to(&trace, 2), None);
+}
+
+#[test]
+fn the_oldest_are_forgotten() {
+    let mut index = TraceIndex::with_capacity(2);
+    let rows: Vec<_> = (1..=3).map(|id| spans(&[Span::new(7, id, id)])).collect();
+    for rows in &rows {
+        index.insert(rows);
+    }
+    assert_eq!(self_times(&rows[0], &index), [None]);
+    assert_eq!(self_times(&rows[2], &index), [Some(10)]);
+    assert_eq!(index.spans.len(), 2);
+}
+
+proptest! {
+    #[test]
+    fn order_and_repetition_change_nothing(
+        starts in prop::collection::vec((0i64..100, 1i64..100), 2..20), rotate in 0usize..20,
+    ) {
+        let all: Vec<_> = starts.iter().enumerate().map(|(i, (start, duration))| {
+            let parent = (i > 0).then(|| (i as i64 - 1) / 2 + 1);
+            Span { parent, duration: *duration, ..Span::new(7, i as i64 + 1, *start) }
+        }).collect();
+        let rows = spans(&all);
+        let mut parts: Vec<_> = (0..all.len()).map(|i| rows.slice(i, 1)).collect();
+        parts.rotate_left(rotate % all.len());
+        parts.push(rows.slice(0, 1));
+        let expected = index_of(std::slice::from_ref(&rows)).enrich_spans(&rows);
+        prop_assert_eq!(index_of(&parts).enrich_spans(&rows), expected);
+    }
+}
