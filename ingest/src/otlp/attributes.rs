@@ -1,0 +1,394 @@
+//! Attributes: read in place, written as text.
+//!
+//! Texts stay as they are, integers are decimal, doubles the shortest text that reads back
+//! (`1.0`, `NaN`), bytes base64, lists and maps JSON. An empty value is null. Of a repeated key the
+//! first value is kept (the specification forbids repetition and leaves the receiver free).
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt::Write;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, MapArray, StringArray, StringBuilder, StructArray};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::DataType;
+use base64::Engine;
+use base64::display::Base64Display;
+use base64::engine::general_purpose::STANDARD;
+use upriver_store::schema::Kind;
+
+use super::wire::{Reader, WireError, messages};
+use super::{Budget, Fault};
+use crate::rows::ColumnBuilder;
+
+/// Lists and maps inside each other before a request is refused; serialisers stop at fewer, and the
+/// renderer below uses the stack.
+const DEPTH_MAX: usize = 64;
+
+/// What an attribute takes while it is read and as a row, beyond its bytes.
+const ATTRIBUTE_COST: usize = 64;
+
+/// The value of an attribute.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) enum Value<'a> {
+    #[default]
+    Empty,
+    Text(&'a str),
+    Bool(bool),
+    Int(i64),
+    Double(f64),
+    /// An `ArrayValue`, not yet read.
+    List(&'a [u8]),
+    /// A `KeyValueList`, not yet read.
+    Map(&'a [u8]),
+    Bytes(&'a [u8]),
+}
+
+impl<'a> Value<'a> {
+    /// Reads an `AnyValue`; of several alternatives the last one counts.
+    fn read(any_value: &'a [u8]) -> Result<Self, WireError> {
+        let mut value = Self::Empty;
+        for field in Reader::new(any_value, "AnyValue") {
+            value = match field? {
+                (1, field) => Self::Text(field.text("AnyValue.string_value")?),
+                (2, field) => Self::Bool(field.varint("AnyValue.bool_value")? != 0),
+                (3, field) => Self::Int(field.varint("AnyValue.int_value")?.cast_signed()),
+                (4, field) => Self::Double(field.double("AnyValue.double_value")?),
+                (5, field) => Self::List(field.bytes("AnyValue.array_value")?),
+                (6, field) => Self::Map(field.bytes("AnyValue.kvlist_value")?),
+                (7, field) => Self::Bytes(field.bytes("AnyValue.bytes_value")?),
+                // `string_value_strindex` (8) means nothing outside of profiles.
+                _ => value,
+            };
+        }
+        Ok(value)
+    }
+
+    /// The value as text; `None` where it is empty.
+    pub(super) fn text(self) -> Result<Option<Cow<'a, str>>, WireError> {
+        if let Self::Text(text) = self {
+            return Ok(Some(Cow::Borrowed(text)));
+        }
+        let mut text = String::new();
+        let written = self.write_text(&mut text)?;
+        Ok(written.then_some(Cow::Owned(text)))
+    }
+
+    /// The value as an integer, also where it was sent as text.
+    pub(super) fn integer(self) -> Option<i64> {
+        match self {
+            Self::Int(value) => Some(value),
+            Self::Text(text) => text.trim().parse().ok(),
+            Self::Double(value) => integral(value),
+            _ => None,
+        }
+    }
+
+    /// The value as a size in bytes: not negative; captured headers are lists of one text.
+    pub(super) fn size(self) -> Result<Option<i64>, WireError> {
+        let size = match self {
+            Self::List(list) => {
+                let mut elements = messages(list, "ArrayValue", 1);
+                match (elements.next(), elements.next()) {
+                    (Some(only), None) => Self::read(only?)?.integer(),
+                    _ => None,
+                }
+            }
+            _ => self.integer(),
+        };
+        Ok(size.filter(|bytes| *bytes >= 0))
+    }
+
+    /// Writes the value as text; false where it is empty.
+    fn write_text(self, out: &mut String) -> Result<bool, WireError> {
+        match self {
+            Self::Empty => return Ok(false),
+            Self::Text(text) => out.push_str(text),
+            Self::Double(value) if !value.is_finite() => out.push_str(non_finite(value)),
+            Self::Bytes(bytes) => STANDARD.encode_string(bytes, out),
+            _ => self.write_json(out, DEPTH_MAX)?,
+        }
+        Ok(true)
+    }
+
+    fn write_json(self, out: &mut String, depth: usize) -> Result<(), WireError> {
+        let Some(depth) = depth.checked_sub(1) else {
+            return Err(WireError::new("AnyValue", "lists and maps are nested too deeply"));
+        };
+        match self {
+            Self::Empty => out.push_str("null"),
+            Self::Text(text) => push_json_text(out, text),
+            Self::Bool(value) => push(out, format_args!("{value}")),
+            Self::Int(value) => push(out, format_args!("{value}")),
+            Self::Double(value) if value.is_finite() => push(out, format_args!("{value:?}")),
+            Self::Double(value) => push_json_text(out, non_finite(value)),
+            Self::Bytes(bytes) => {
+                push(out, format_args!("\"{}\"", Base64Display::new(bytes, &STANDARD)));
+            }
+            Self::List(list) => write_json_list(list, out, depth)?,
+            Self::Map(map) => write_json_map(map, out, depth)?,
+        }
+        Ok(())
+    }
+}
+
+fn write_json_list(list: &[u8], out: &mut String, depth: usize) -> Result<(), WireError> {
+    out.push('[');
+    for (i, element) in messages(list, "ArrayValue", 1).enumerate() {
+        if i > 0 {
+            out.push(',');
+        }
+        Value::read(element?)?.write_json(out, depth)?;
+    }
+    out.push(']');
+    Ok(())
+}
+
+fn write_json_map(map: &[u8], out: &mut String, depth: usize) -> Result<(), WireError> {
+    let mut seen = HashSet::new();
+    out.push('{');
+    for entry in messages(map, "KeyValueList", 1) {
+        let (key, value) = read_key_value(entry?)?;
+        if !seen.insert(key) {
+            continue;
+        }
+        if seen.len() > 1 {
+            out.push(',');
+        }
+        push_json_text(out, key);
+        out.push(':');
+        value.write_json(out, depth)?;
+    }
+    out.push('}');
+    Ok(())
+}
+
+/// Texts as OTLP JSON writes the doubles that JSON cannot.
+fn non_finite(value: f64) -> &'static str {
+    match value {
+        _ if value.is_nan() => "NaN",
+        _ if value > 0.0 => "Infinity",
+        _ => "-Infinity",
+    }
+}
+
+/// A double that is a whole number, as an integer.
+fn integral(value: f64) -> Option<i64> {
+    // Up to 2^53 every whole number is a double.
+    const EXACT_MAX: f64 = 9007199254740992.0;
+    let whole = value.fract() == 0.0 && value.abs() <= EXACT_MAX;
+    #[expect(clippy::cast_possible_truncation, reason = "whole and in range")]
+    whole.then_some(value as i64)
+}
+
+fn push(out: &mut String, arguments: std::fmt::Arguments<'_>) {
+    out.write_fmt(arguments).expect("writing to a string cannot fail");
+}
+
+fn push_json_text(out: &mut String, text: &str) {
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            control if control < ' ' => push(out, format_args!("\\u{:04x}", u32::from(control))),
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+}
+
+fn read_key_value(key_value: &[u8]) -> Result<(&str, Value<'_>), WireError> {
+    let (mut key, mut value) = ("", Value::Empty);
+    for field in Reader::new(key_value, "KeyValue") {
+        match field? {
+            (1, field) => key = field.text("KeyValue.key")?,
+            (2, field) => value = Value::read(field.bytes("KeyValue.value")?)?,
+            // `key_strindex` (3) means nothing outside of profiles.
+            _ => {}
+        }
+    }
+    Ok((key, value))
+}
+
+/// The attributes of one element, keys unique.
+#[derive(Debug, Default)]
+pub(super) struct Attributes<'a> {
+    entries: Vec<(&'a str, Value<'a>)>,
+    /// The keys, once there are too many to compare one by one.
+    keys: HashSet<&'a str>,
+}
+
+/// Up to here comparing keys one by one is faster than hashing.
+const COMPARED_KEYS_MAX: usize = 24;
+
+impl<'a> Attributes<'a> {
+    /// Adds a `KeyValue`, unless its key is there already.
+    pub(super) fn read(&mut self, key_value: &'a [u8], budget: &mut Budget) -> Result<(), Fault> {
+        budget.spend(key_value.len().saturating_add(ATTRIBUTE_COST))?;
+        let (key, value) = read_key_value(key_value)?;
+        if self.is_new(key) {
+            self.entries.push((key, value));
+        }
+        Ok(())
+    }
+
+    fn is_new(&mut self, key: &'a str) -> bool {
+        if self.entries.len() < COMPARED_KEYS_MAX {
+            return self.entries.iter().all(|(known, _)| *known != key);
+        }
+        if self.keys.is_empty() {
+            self.keys.extend(self.entries.iter().map(|(known, _)| *known));
+        }
+        self.keys.insert(key)
+    }
+
+    /// The value of a key; `None` where it is missing or empty.
+    pub(super) fn get(&self, key: &str) -> Option<Value<'a>> {
+        self.iter().find(|(known, _)| *known == key).map(|(_, value)| value)
+    }
+
+    /// The text of the first of these keys that has a value.
+    pub(super) fn text(&self, keys: &[&str]) -> Result<Option<Cow<'a, str>>, WireError> {
+        match keys.iter().find_map(|key| self.get(key)) {
+            Some(value) => value.text(),
+            None => Ok(None),
+        }
+    }
+
+    /// The attributes that have a value, in the order sent.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&'a str, Value<'a>)> {
+        self.entries.iter().copied().filter(|(_, value)| *value != Value::Empty)
+    }
+
+    /// Writes keys and values so that the same set gives the same bytes in any order.
+    pub(super) fn write_canonical(&self, out: &mut Vec<u8>) -> Result<(), WireError> {
+        let mut sorted: Vec<_> = self.entries.iter().collect();
+        sorted.sort_unstable_by_key(|(key, _)| *key);
+        for (key, value) in sorted {
+            push_part(out, Some(key));
+            push_part(out, value.text()?.as_deref());
+        }
+        Ok(())
+    }
+
+    /// The attributes as columns, to be repeated on many rows.
+    pub(super) fn render(&self) -> Result<RenderedAttributes, WireError> {
+        let mut builder = AttributesBuilder::default();
+        builder.append(self)?;
+        Ok(RenderedAttributes { keys: builder.keys.finish(), values: builder.values.finish() })
+    }
+}
+
+/// Appends a part with its length, so that `("ab", "c")` and `("a", "bc")` differ.
+pub(super) fn push_part(out: &mut Vec<u8>, part: Option<&str>) {
+    let length = part.map_or(u64::MAX, |text| text.len() as u64);
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(part.unwrap_or_default().as_bytes());
+}
+
+/// Attributes as columns.
+#[derive(Debug)]
+pub(super) struct RenderedAttributes {
+    keys: StringArray,
+    values: StringArray,
+}
+
+impl RenderedAttributes {
+    /// What one repetition takes.
+    pub(super) fn bytes(&self) -> usize {
+        const OFFSETS: usize = 8;
+        let entries = self.keys.value_offsets().len().saturating_mul(OFFSETS);
+        entries
+            .saturating_add(self.keys.value_data().len())
+            .saturating_add(self.values.value_data().len())
+    }
+}
+
+/// Builds a column of attributes.
+#[derive(Debug, Default)]
+pub(crate) struct AttributesBuilder {
+    keys: StringBuilder,
+    values: StringBuilder,
+    lengths: Vec<usize>,
+    scratch: String,
+}
+
+impl AttributesBuilder {
+    /// Adds a row.
+    pub(super) fn append(&mut self, attributes: &Attributes<'_>) -> Result<(), WireError> {
+        self.append_with(attributes, None)
+    }
+
+    /// Adds a row with one more attribute, unless its key is there already.
+    pub(super) fn append_with(
+        &mut self,
+        attributes: &Attributes<'_>,
+        extra: Option<(&str, &str)>,
+    ) -> Result<(), WireError> {
+        for (key, value) in &attributes.entries {
+            self.keys.append_value(key);
+            match value {
+                Value::Text(text) => self.values.append_value(text),
+                value => {
+                    self.scratch.clear();
+                    let written = value.write_text(&mut self.scratch)?;
+                    self.values.append_option(written.then_some(&self.scratch));
+                }
+            }
+        }
+        let extra = extra.filter(|(key, _)| attributes.entries.iter().all(|(k, _)| k != key));
+        if let Some((key, value)) = extra {
+            self.keys.append_value(key);
+            self.values.append_value(value);
+        }
+        let length = attributes.entries.len().saturating_add(usize::from(extra.is_some()));
+        self.lengths.push(length);
+        Ok(())
+    }
+
+    /// Adds a row of attributes that are columns already.
+    pub(super) fn append_rendered(&mut self, attributes: &RenderedAttributes) {
+        let in_range = "the budget of a request keeps offsets in range";
+        self.keys.append_array(&attributes.keys).expect(in_range);
+        self.values.append_array(&attributes.values).expect(in_range);
+        self.lengths.push(arrow::array::Array::len(&attributes.keys));
+    }
+
+    /// Adds a row of texts.
+    pub(crate) fn append_texts<'t>(
+        &mut self,
+        attributes: impl IntoIterator<Item = (&'t str, &'t str)>,
+    ) {
+        let mut length = 0usize;
+        for (key, value) in attributes {
+            self.keys.append_value(key);
+            self.values.append_value(value);
+            length = length.saturating_add(1);
+        }
+        self.lengths.push(length);
+    }
+}
+
+impl ColumnBuilder for AttributesBuilder {
+    fn column(&mut self) -> ArrayRef {
+        let DataType::Map(entry, _) = Kind::Attributes.data_type() else {
+            unreachable!("attributes are a map");
+        };
+        let DataType::Struct(fields) = entry.data_type() else {
+            unreachable!("a map has entries of key and value");
+        };
+        let columns: Vec<ArrayRef> =
+            vec![Arc::new(self.keys.finish()), Arc::new(self.values.finish())];
+        let entries = StructArray::new(fields.clone(), columns, None);
+        let offsets = OffsetBuffer::from_lengths(std::mem::take(&mut self.lengths));
+        Arc::new(MapArray::new(entry, offsets, entries, None, false))
+    }
+}
+
+#[cfg(test)]
+mod tests;

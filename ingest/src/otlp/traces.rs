@@ -1,0 +1,494 @@
+//! Spans to rows of `spans`, `span_events` and `payload_sizes`.
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use std::fmt;
+
+use arrow::array::{BinaryBuilder, Date32Builder, Int64Builder, StringBuilder};
+use upriver_store::schema::Table;
+use upriver_store::time::UnixNanos;
+
+use super::attributes::{Attributes, AttributesBuilder};
+use super::operation::operation;
+use super::payload_sizes::PayloadSizeRows;
+use super::promoted::Promoted;
+use super::resource::{Resource, Scope, text};
+use super::sampling::adjusted_count_micros;
+use super::wire::{Reader, WireError, messages};
+use super::{Budget, Fault, Rejections, shown};
+use crate::Decoded;
+use crate::rows::{LinksBuilder, TimeBuilder, table_rows};
+
+/// What the fixed columns of a row take, roughly.
+const ROW_COST: usize = 256;
+/// What a link takes.
+const LINK_COST: usize = 32;
+
+/// Reads an `ExportTraceServiceRequest`.
+pub(super) fn decode(body: &[u8]) -> Result<Decoded, Fault> {
+    let mut traces = TraceRows::default();
+    for resource_spans in messages(body, "ExportTraceServiceRequest", 1) {
+        let resource_spans = resource_spans?;
+        let resource = Resource::read(resource_spans, "ResourceSpans", &mut traces.budget)?;
+        for scope_spans in messages(resource_spans, "ResourceSpans", 2) {
+            let scope_spans = scope_spans?;
+            let scope = Scope::read(scope_spans, "ScopeSpans", &mut traces.budget)?;
+            for span in messages(scope_spans, "ScopeSpans", 2) {
+                traces.append(span?, &resource, &scope)?;
+            }
+        }
+    }
+    Ok(traces.finish())
+}
+
+/// The kind of a span. Numbers that are not known are `Unspecified`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum SpanKind {
+    #[default]
+    Unspecified,
+    Internal,
+    Server,
+    Client,
+    Producer,
+    Consumer,
+}
+
+impl SpanKind {
+    fn from_wire(kind: i32) -> Self {
+        match kind {
+            1 => Self::Internal,
+            2 => Self::Server,
+            3 => Self::Client,
+            4 => Self::Producer,
+            5 => Self::Consumer,
+            _ => Self::Unspecified,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Unspecified => "UNSPECIFIED",
+            Self::Internal => "INTERNAL",
+            Self::Server => "SERVER",
+            Self::Client => "CLIENT",
+            Self::Producer => "PRODUCER",
+            Self::Consumer => "CONSUMER",
+        }
+    }
+
+    /// Whether the span is the calling side of an edge.
+    pub(super) fn calls(self) -> bool {
+        self.reporter() == Some(Reporter::Client)
+    }
+
+    /// Which side of an edge the span reports; `None` where it is on no edge.
+    pub(super) fn reporter(self) -> Option<Reporter> {
+        match self {
+            Self::Client | Self::Producer => Some(Reporter::Client),
+            Self::Server | Self::Consumer => Some(Reporter::Server),
+            Self::Unspecified | Self::Internal => None,
+        }
+    }
+}
+
+/// The side of an edge that reported something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reporter {
+    Client,
+    Server,
+}
+
+impl Reporter {
+    /// The text of the column `reporter`.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Server => "server",
+        }
+    }
+}
+
+/// The scalar fields of a span, as sent.
+#[derive(Debug, Default)]
+#[expect(clippy::struct_field_names, reason = "the names of the protocol")]
+struct Span<'a> {
+    trace_id: &'a [u8],
+    span_id: &'a [u8],
+    parent_span_id: &'a [u8],
+    trace_state: &'a str,
+    name: &'a str,
+    kind: SpanKind,
+    flags: u32,
+    start: u64,
+    end: u64,
+    status_code: i32,
+    status_message: &'a str,
+}
+
+impl<'a> Span<'a> {
+    /// Reads a span; its attributes go into `attributes`, events and links are left for later.
+    fn read(
+        bytes: &'a [u8],
+        attributes: &mut Attributes<'a>,
+        budget: &mut Budget,
+    ) -> Result<Self, Fault> {
+        let mut span = Self::default();
+        for field in Reader::new(bytes, "Span") {
+            match field? {
+                (1, field) => span.trace_id = field.bytes("Span.trace_id")?,
+                (2, field) => span.span_id = field.bytes("Span.span_id")?,
+                (3, field) => span.trace_state = field.text("Span.trace_state")?,
+                (4, field) => span.parent_span_id = field.bytes("Span.parent_span_id")?,
+                (5, field) => span.name = field.text("Span.name")?,
+                (6, field) => span.kind = SpanKind::from_wire(field.int32("Span.kind")?),
+                (7, field) => span.start = field.fixed64("Span.start_time_unix_nano")?,
+                (8, field) => span.end = field.fixed64("Span.end_time_unix_nano")?,
+                (9, field) => attributes.read(field.bytes("Span.attributes")?, budget)?,
+                (15, field) => span.read_status(field.bytes("Span.status")?)?,
+                (16, field) => span.flags = field.fixed32("Span.flags")?,
+                _ => {}
+            }
+        }
+        Ok(span)
+    }
+
+    fn read_status(&mut self, status: &'a [u8]) -> Result<(), WireError> {
+        for field in Reader::new(status, "Status") {
+            match field? {
+                (2, field) => self.status_message = field.text("Status.message")?,
+                (3, field) => self.status_code = field.int32("Status.code")?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn status_name(&self) -> &'static str {
+        match self.status_code {
+            1 => "OK",
+            2 => "ERROR",
+            _ => "UNSET",
+        }
+    }
+
+    fn ids(&self) -> Result<SpanIds<'a>, InvalidId> {
+        let parent = match self.parent_span_id {
+            [] => None,
+            id => Some(span_id(id).ok_or(InvalidId("parent span id", id.len(), 8))?),
+        };
+        Ok(SpanIds {
+            trace: trace_id(self.trace_id).ok_or(InvalidId("trace id", self.trace_id.len(), 16))?,
+            span: span_id(self.span_id).filter(|id| *id != 0).ok_or(InvalidId(
+                "span id",
+                self.span_id.len(),
+                8,
+            ))?,
+            parent: parent.filter(|id| *id != 0),
+        })
+    }
+}
+
+/// A trace id of 16 bytes that are not all zero.
+pub(super) fn trace_id(bytes: &[u8]) -> Option<&[u8; 16]> {
+    <&[u8; 16]>::try_from(bytes).ok().filter(|id| **id != [0; 16])
+}
+
+/// A span id of 8 bytes as the signed integer that is stored.
+pub(super) fn span_id(bytes: &[u8]) -> Option<i64> {
+    bytes.try_into().ok().map(i64::from_be_bytes)
+}
+
+/// The ids of a span, checked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SpanIds<'a> {
+    pub(super) trace: &'a [u8; 16],
+    pub(super) span: i64,
+    pub(super) parent: Option<i64>,
+}
+
+/// Which id is invalid, its length in bytes and the length that it must have.
+#[derive(Clone, Copy, Debug)]
+struct InvalidId(&'static str, usize, usize);
+
+impl fmt::Display for InvalidId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(id, found, expected) = self;
+        match found {
+            0 => write!(f, "its {id} is missing"),
+            _ if found == expected => write!(f, "its {id} is all zeros"),
+            _ => write!(f, "its {id} has {found} bytes instead of {expected}"),
+        }
+    }
+}
+
+/// What several tables need of a span.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SpanFacts<'a> {
+    pub(super) ids: SpanIds<'a>,
+    pub(super) name: &'a str,
+    pub(super) kind: SpanKind,
+    pub(super) start: UnixNanos,
+    pub(super) operation: &'a str,
+    pub(super) promoted: &'a Promoted<'a>,
+    pub(super) resource: &'a Resource<'a>,
+}
+
+table_rows! {
+    /// Rows of `spans`.
+    SpanRows of Table::Spans, {
+        time: TimeBuilder,
+        start_unix_nano: Int64Builder,
+        duration_ns: Int64Builder,
+        service_name: StringBuilder,
+        span_name: StringBuilder,
+        span_kind: StringBuilder,
+        operation: StringBuilder,
+        status_code: StringBuilder,
+        service_version: StringBuilder,
+        deployment_environment_name: StringBuilder,
+        service_namespace: StringBuilder,
+        service_instance_id: StringBuilder,
+        host_name: StringBuilder,
+        parent_service: StringBuilder,
+        parent_name: StringBuilder,
+        self_time_ns: Int64Builder,
+        http_response_status_code: Int64Builder,
+        http_request_method: StringBuilder,
+        http_route: StringBuilder,
+        url_template: StringBuilder,
+        rpc_system: StringBuilder,
+        rpc_service: StringBuilder,
+        rpc_method: StringBuilder,
+        db_system_name: StringBuilder,
+        db_namespace: StringBuilder,
+        db_operation_name: StringBuilder,
+        messaging_system: StringBuilder,
+        messaging_destination_name: StringBuilder,
+        peer_service: StringBuilder,
+        server_address: StringBuilder,
+        error_type: StringBuilder,
+        span_id: Int64Builder,
+        parent_span_id: Int64Builder,
+        adjusted_count_micros: Int64Builder,
+        trace_id: BinaryBuilder,
+        trace_state: StringBuilder,
+        flags: Int64Builder,
+        status_message: StringBuilder,
+        scope_name: StringBuilder,
+        scope_version: StringBuilder,
+        event_count: Int64Builder,
+        links: LinksBuilder,
+        attributes: AttributesBuilder,
+        resource_attributes: AttributesBuilder,
+        date: Date32Builder,
+    }
+}
+
+impl SpanRows {
+    /// What is known of every span; the store fills the parent and the self time.
+    fn append_facts(&mut self, facts: &SpanFacts<'_>) {
+        self.time.append_value(facts.start);
+        self.start_unix_nano.append_value(facts.start.0);
+        self.date.append_value(facts.start.date());
+        self.span_name.append_value(facts.name);
+        self.span_kind.append_value(facts.kind.name());
+        self.operation.append_value(facts.operation);
+        self.parent_service.append_null();
+        self.parent_name.append_null();
+        self.self_time_ns.append_null();
+        self.span_id.append_value(facts.ids.span);
+        self.parent_span_id.append_option(facts.ids.parent);
+        self.trace_id.append_value(facts.ids.trace);
+    }
+
+    fn append_rest(&mut self, span: &Span<'_>, start: UnixNanos) {
+        let duration = UnixNanos::from_wire(span.end).0.saturating_sub(start.0).max(0);
+        self.duration_ns.append_value(duration);
+        self.status_code.append_value(span.status_name());
+        self.status_message.append_option(text(span.status_message));
+        self.trace_state.append_option(text(span.trace_state));
+        self.adjusted_count_micros.append_value(adjusted_count_micros(span.trace_state));
+        self.flags.append_value(i64::from(span.flags));
+    }
+
+    fn append_sender(&mut self, resource: &Resource<'_>, scope: &Scope<'_>) {
+        self.service_name.append_value(&resource.service_name);
+        self.service_version.append_option(resource.service_version.as_deref());
+        self.deployment_environment_name.append_option(resource.environment.as_deref());
+        self.service_namespace.append_option(resource.service_namespace.as_deref());
+        self.service_instance_id.append_option(resource.service_instance_id.as_deref());
+        self.host_name.append_option(resource.host_name.as_deref());
+        self.resource_attributes.append_rendered(&resource.rendered);
+        self.scope_name.append_option(scope.name);
+        self.scope_version.append_option(scope.version);
+    }
+
+    fn append_promoted(&mut self, span: &Promoted<'_>) {
+        self.http_response_status_code.append_option(span.http_response_status_code);
+        self.http_request_method.append_option(span.http_request_method.as_deref());
+        self.http_route.append_option(span.http_route.as_deref());
+        self.url_template.append_option(span.url_template.as_deref());
+        self.rpc_system.append_option(span.rpc_system.as_deref());
+        self.rpc_service.append_option(span.rpc_service.as_deref());
+        self.rpc_method.append_option(span.rpc_method.as_deref());
+        self.db_system_name.append_option(span.db_system_name.as_deref());
+        self.db_namespace.append_option(span.db_namespace.as_deref());
+        self.db_operation_name.append_option(span.db_operation_name.as_deref());
+        self.messaging_system.append_option(span.messaging_system.as_deref());
+        self.messaging_destination_name.append_option(span.messaging_destination_name.as_deref());
+        self.peer_service.append_option(span.peer_service.as_deref());
+        self.server_address.append_option(span.server_address.as_deref());
+        self.error_type.append_option(span.error_type.as_deref());
+    }
+
+    /// Links with an invalid id are left out: they lead nowhere.
+    fn append_links(&mut self, span: &[u8], budget: &mut Budget) -> Result<(), Fault> {
+        for link in messages(span, "Span", 13) {
+            budget.spend(LINK_COST)?;
+            let (mut trace, mut id): (&[u8], &[u8]) = (&[], &[]);
+            for field in Reader::new(link?, "Link") {
+                match field? {
+                    (1, field) => trace = field.bytes("Link.trace_id")?,
+                    (2, field) => id = field.bytes("Link.span_id")?,
+                    _ => {}
+                }
+            }
+            if let Some((trace, id)) = trace_id(trace).zip(span_id(id)) {
+                self.links.push(trace, id);
+            }
+        }
+        self.links.finish_row();
+        Ok(())
+    }
+}
+
+table_rows! {
+    /// Rows of `span_events`.
+    SpanEventRows of Table::SpanEvents, {
+        time: TimeBuilder,
+        time_unix_nano: Int64Builder,
+        service_name: StringBuilder,
+        span_name: StringBuilder,
+        event_name: StringBuilder,
+        exception_type: StringBuilder,
+        exception_message: StringBuilder,
+        exception_stacktrace: StringBuilder,
+        span_id: Int64Builder,
+        trace_id: BinaryBuilder,
+        attributes: AttributesBuilder,
+        date: Date32Builder,
+    }
+}
+
+impl SpanEventRows {
+    fn append(
+        &mut self,
+        event: &[u8],
+        span: &SpanFacts<'_>,
+        budget: &mut Budget,
+    ) -> Result<(), Fault> {
+        let (mut time, mut name) = (0, "");
+        let mut attributes = Attributes::default();
+        for field in Reader::new(event, "Event") {
+            match field? {
+                (1, field) => time = field.fixed64("Event.time_unix_nano")?,
+                (2, field) => name = field.text("Event.name")?,
+                (3, field) => attributes.read(field.bytes("Event.attributes")?, budget)?,
+                _ => {}
+            }
+        }
+        let time = UnixNanos::from_wire(time);
+        self.time.append_value(time);
+        self.time_unix_nano.append_value(time.0);
+        self.date.append_value(time.date());
+        self.service_name.append_value(&span.resource.service_name);
+        self.span_name.append_value(span.name);
+        self.event_name.append_value(name);
+        self.exception_type.append_option(attributes.text(&["exception.type"])?);
+        self.exception_message.append_option(attributes.text(&["exception.message"])?);
+        self.exception_stacktrace.append_option(attributes.text(&["exception.stacktrace"])?);
+        self.span_id.append_value(span.ids.span);
+        self.trace_id.append_value(span.ids.trace);
+        self.attributes.append(&attributes)?;
+        Ok(())
+    }
+}
+
+/// The rows of a request so far.
+#[derive(Debug, Default)]
+struct TraceRows {
+    spans: SpanRows,
+    events: SpanEventRows,
+    payloads: PayloadSizeRows,
+    accepted: u64,
+    rejections: Rejections,
+    budget: Budget,
+}
+
+impl TraceRows {
+    fn append<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        resource: &Resource<'a>,
+        scope: &Scope<'a>,
+    ) -> Result<(), Fault> {
+        let repeated = resource.row_bytes().saturating_add(scope.row_bytes());
+        self.budget.spend(bytes.len().saturating_add(ROW_COST).saturating_add(repeated))?;
+        let mut attributes = Attributes::default();
+        let span = Span::read(bytes, &mut attributes, &mut self.budget)?;
+        let ids = match span.ids() {
+            Ok(ids) => ids,
+            Err(invalid) => {
+                self.rejections.note(|| {
+                    let (name, service) = (shown(span.name), shown(&resource.service_name));
+                    format!("{invalid} (span {name} of service {service})")
+                });
+                return Ok(());
+            }
+        };
+        let promoted = Promoted::read(&attributes, span.kind)?;
+        let facts = SpanFacts {
+            ids,
+            name: span.name,
+            kind: span.kind,
+            start: UnixNanos::from_wire(span.start),
+            operation: &operation(&promoted, span.name),
+            promoted: &promoted,
+            resource,
+        };
+        self.spans.append_facts(&facts);
+        self.spans.append_rest(&span, facts.start);
+        self.spans.append_sender(resource, scope);
+        self.spans.append_promoted(&promoted);
+        self.spans.attributes.append(&attributes)?;
+        self.spans.append_links(bytes, &mut self.budget)?;
+        let events = self.append_events(bytes, &facts)?;
+        self.spans.event_count.append_value(events);
+        self.payloads.append(&facts, &attributes)?;
+        self.accepted = self.accepted.saturating_add(1);
+        Ok(())
+    }
+
+    fn append_events(&mut self, span: &[u8], facts: &SpanFacts<'_>) -> Result<i64, Fault> {
+        let mut count = 0i64;
+        let names = facts.name.len().saturating_add(facts.resource.service_name.len());
+        for event in messages(span, "Span", 11) {
+            self.budget.spend(names.saturating_add(ROW_COST))?;
+            self.events.append(event?, facts, &mut self.budget)?;
+            count = count.saturating_add(1);
+        }
+        Ok(count)
+    }
+
+    fn finish(self) -> Decoded {
+        let batches = [self.spans.finish(), self.events.finish(), self.payloads.finish()];
+        Decoded {
+            batches: batches.into_iter().flatten().collect(),
+            accepted: self.accepted,
+            rejected: self.rejections.count,
+            message: self.rejections.message("span"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

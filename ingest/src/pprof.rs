@@ -1,0 +1,116 @@
+//! pprof profiles to rows.
+//!
+//! | module | is |
+//! |---|---|
+//! | [`upload`] | what comes beside a profile: Pyroscope's parameters, plain ones, a line of a case |
+//! | [`message`] | the protobuf messages: pprof's own and the logged one |
+//! | `body` | gunzip, limits, parsing; `format` names what is not pprof |
+//! | `origin` | whose profile it is, its time, period and identity |
+//! | `tables` | the profile's tables looked up by id and index; counts what dangles |
+//! | `stacks` | locations to frames, samples to stacks, ids of stacks |
+//! | `labels` | labels of samples, and the span that they name |
+//! | `rows` | the columns of the four tables |
+//!
+//! What dangles, that is names an entry that the profile does not have: a function, a mapping or a
+//! text is left out and counted (`profiles.dangling_references`, and in the answer to the sender),
+//! because the measured values stay true without it. A location of a sample or the name of a sample
+//! type refuses the profile, because values would move to another function or lose their meaning;
+//! so do two entries with one id (two profiles written one after the other) and a sample with more
+//! or fewer values than there are sample types.
+#![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
+
+mod body;
+mod format;
+mod labels;
+pub mod message;
+mod origin;
+mod rows;
+mod stacks;
+mod tables;
+pub mod upload;
+
+use prost::Message;
+use upriver_store::record::LogRecord;
+
+use self::message::{LoggedProfile, Profile};
+use self::origin::Origin;
+use self::rows::Rows;
+use self::stacks::{FRAMES_MAX, FrameTable, Stacks};
+use self::tables::{Texts, sample_types};
+pub use self::upload::{PprofUpload, ProfileEntry};
+use crate::{DecodeError, Decoded};
+
+/// The default limit of what a profile may unpack to: OTLP's recommended limit of a request. The
+/// largest real profile that we know unpacks to 2.4 MB.
+pub const UNPACKED_BYTES_MAX: usize = 64 << 20;
+
+/// The limit on replay. It is above any sensible configuration of the limit on arrival, so that
+/// what was acknowledged under a higher limit than today's is still replayed.
+const REPLAY_BYTES_MAX: usize = 1 << 30;
+
+/// What errors call the input.
+const WHAT: &str = "pprof profile";
+
+/// Turns a logged profile, which was accepted once, into rows; on arrival use [`decode_within`].
+pub fn decode_record(record: &LogRecord) -> Result<Decoded, DecodeError> {
+    decode_within(record, REPLAY_BYTES_MAX)
+}
+
+/// Turns a profile that may unpack to `unpacked_bytes_max` bytes into rows of `profiles`,
+/// `profile_samples`, `profile_stacks` and `profile_stack_frames`. The same code decides before the
+/// acknowledgement and makes the rows on replay.
+pub fn decode_within(
+    record: &LogRecord,
+    unpacked_bytes_max: usize,
+) -> Result<Decoded, DecodeError> {
+    let logged = LoggedProfile::decode(record.payload.clone())
+        .map_err(|why| DecodeError::invalid("logged profile", why.to_string()))?;
+    let (raw, profile) = body::read(&logged.body, unpacked_bytes_max)?;
+    let texts = Texts::new(&profile)?;
+    let origin = Origin::new(logged, &raw, &profile, record.received);
+    decode_profile(&profile, &texts, origin)
+}
+
+fn decode_profile(
+    profile: &Profile,
+    texts: &Texts<'_>,
+    origin: Origin,
+) -> Result<Decoded, DecodeError> {
+    let sample_types = sample_types(profile, texts)?;
+    let table = FrameTable::new(profile, texts)?;
+    let mut stacks = Stacks::default();
+    let ids = profile
+        .sample
+        .iter()
+        .map(|sample| stacks.intern(&sample.location_id, &table))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut rows = Rows::new(profile, texts, &sample_types, origin);
+    let samples = rows.samples(&ids)?;
+    let stack_rows = rows.stacks(&stacks, &table)?;
+    let frame_rows = rows.stack_frames(&stacks, &table)?;
+    let dangling = texts.dangling().saturating_add(table.dangling());
+    let batches = [rows.profile(dangling), samples, stack_rows, frame_rows];
+    Ok(Decoded {
+        batches: batches.into_iter().flatten().collect(),
+        accepted: profile.sample.len() as u64,
+        rejected: 0,
+        message: warning(dangling, stacks.cut()),
+    })
+}
+
+/// What the sender should know about a profile that was taken.
+fn warning(dangling: u64, cut: u64) -> Option<String> {
+    let mut parts = Vec::new();
+    if dangling > 0 {
+        parts.push(format!(
+            "{dangling} references to missing functions, mappings or texts were left out"
+        ));
+    }
+    if cut > 0 {
+        parts.push(format!("{cut} stacks were cut to the {FRAMES_MAX} frames nearest the leaf"));
+    }
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,181 @@
+//! Builders of record batches: one struct per table, one field per column, by the column's name.
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Float64Builder, Int64Builder,
+    ListArray, ListBuilder, RecordBatch, StringBuilder, StructArray, TimestampMicrosecondBuilder,
+};
+use arrow::buffer::OffsetBuffer;
+use arrow::datatypes::{DataType, Field};
+use upriver_store::batch::TableBatch;
+use upriver_store::schema::{Kind, Table, link_fields};
+use upriver_store::time::UnixNanos;
+
+/// Builds one column.
+pub(crate) trait ColumnBuilder {
+    /// The finished column.
+    fn column(&mut self) -> ArrayRef;
+}
+
+macro_rules! column_builders {
+    ($($builder:ty),*) => {
+        $(impl ColumnBuilder for $builder {
+            fn column(&mut self) -> ArrayRef {
+                Arc::new(self.finish())
+            }
+        })*
+    };
+}
+column_builders!(
+    StringBuilder,
+    Int64Builder,
+    Float64Builder,
+    BooleanBuilder,
+    BinaryBuilder,
+    Date32Builder
+);
+
+/// Builds a `time` column.
+#[derive(Debug, Default)]
+pub(crate) struct TimeBuilder(TimestampMicrosecondBuilder);
+
+impl TimeBuilder {
+    pub(crate) fn append_value(&mut self, time: UnixNanos) {
+        self.0.append_value(time.micros());
+    }
+}
+
+impl ColumnBuilder for TimeBuilder {
+    fn column(&mut self) -> ArrayRef {
+        Arc::new(self.0.finish().with_timezone("UTC"))
+    }
+}
+
+/// Builds a column of lists of integers.
+#[derive(Debug)]
+pub(crate) struct IntListBuilder(ListBuilder<Int64Builder>);
+
+impl Default for IntListBuilder {
+    fn default() -> Self {
+        Self(ListBuilder::new(Int64Builder::new()).with_field(element(Kind::IntList)))
+    }
+}
+
+impl IntListBuilder {
+    /// Adds a row.
+    pub(crate) fn append_option(&mut self, values: Option<&[i64]>) {
+        if let Some(values) = values {
+            self.0.values().append_slice(values);
+        }
+        self.0.append(values.is_some());
+    }
+}
+
+impl ColumnBuilder for IntListBuilder {
+    fn column(&mut self) -> ArrayRef {
+        Arc::new(self.0.finish())
+    }
+}
+
+/// Builds a column of lists of floats.
+#[derive(Debug)]
+pub(crate) struct FloatListBuilder(ListBuilder<Float64Builder>);
+
+impl Default for FloatListBuilder {
+    fn default() -> Self {
+        Self(ListBuilder::new(Float64Builder::new()).with_field(element(Kind::FloatList)))
+    }
+}
+
+impl FloatListBuilder {
+    /// Adds a row.
+    pub(crate) fn append_option(&mut self, values: Option<&[f64]>) {
+        if let Some(values) = values {
+            self.0.values().append_slice(values);
+        }
+        self.0.append(values.is_some());
+    }
+}
+
+impl ColumnBuilder for FloatListBuilder {
+    fn column(&mut self) -> ArrayRef {
+        Arc::new(self.0.finish())
+    }
+}
+
+/// Builds a column of span links.
+#[derive(Debug, Default)]
+pub(crate) struct LinksBuilder {
+    trace_ids: BinaryBuilder,
+    span_ids: Int64Builder,
+    lengths: Vec<usize>,
+    open: usize,
+}
+
+impl LinksBuilder {
+    /// Adds a link to the current row.
+    pub(crate) fn push(&mut self, trace_id: &[u8], span_id: i64) {
+        self.trace_ids.append_value(trace_id);
+        self.span_ids.append_value(span_id);
+        self.open = self.open.saturating_add(1);
+    }
+
+    /// Ends the row.
+    pub(crate) fn finish_row(&mut self) {
+        self.lengths.push(std::mem::take(&mut self.open));
+    }
+}
+
+impl ColumnBuilder for LinksBuilder {
+    fn column(&mut self) -> ArrayRef {
+        let columns = vec![self.trace_ids.column(), self.span_ids.column()];
+        let links = StructArray::new(link_fields(), columns, None);
+        let offsets = OffsetBuffer::from_lengths(std::mem::take(&mut self.lengths));
+        Arc::new(ListArray::new(element(Kind::Links), offsets, Arc::new(links), None))
+    }
+}
+
+/// The element field of a list column, as the schema has it.
+pub(crate) fn element(kind: Kind) -> Arc<Field> {
+    match kind.data_type() {
+        DataType::List(element) => element,
+        other => Arc::new(Field::new("element", other, true)),
+    }
+}
+
+/// The finished columns as a batch of the table, in the order of its schema; `None` without rows.
+pub(crate) fn batch(table: Table, columns: &[(&'static str, ArrayRef)]) -> Option<TableBatch> {
+    let schema = table.schema();
+    let in_order = schema.fields().iter().map(|field| {
+        let found = columns.iter().find(|(name, _)| name == field.name());
+        found.map(|(_, column)| Arc::clone(column)).expect("every column has a builder")
+    });
+    let rows = RecordBatch::try_new(Arc::clone(&schema), in_order.collect())
+        .expect("each row appends to every builder");
+    (rows.num_rows() > 0).then(|| TableBatch::new(table, rows))
+}
+
+/// Declares the rows of a table: a struct with a builder per column, and `finish`.
+macro_rules! table_rows {
+    ($(#[$doc:meta])* $name:ident of $table:expr, { $($column:ident: $builder:ty),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Default)]
+        pub(crate) struct $name { $($column: $builder),* }
+
+        impl $name {
+            /// The rows as a batch; `None` without rows.
+            pub(crate) fn finish(mut self) -> Option<::upriver_store::batch::TableBatch> {
+                let columns = [
+                    $((stringify!($column), $crate::rows::ColumnBuilder::column(&mut self.$column))),*
+                ];
+                $crate::rows::batch($table, &columns)
+            }
+        }
+    };
+}
+pub(crate) use table_rows;
+
+#[cfg(test)]
+pub(crate) mod tests;

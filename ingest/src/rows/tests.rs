@@ -1,0 +1,31 @@
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+
+use super::*;
+use crate::Decoded;
+
+/// The cells of a table's columns as text, `∅` for null: a row per line, columns divided by ` | `.
+pub(crate) fn cells(decoded: &Decoded, table: Table, columns: &[&str]) -> Vec<String> {
+    let options = FormatOptions::default().with_null("∅");
+    let Some(batch) = decoded.batches.iter().find(|batch| batch.table == table) else {
+        return Vec::new();
+    };
+    let columns: Vec<_> = columns.iter().map(|c| batch.rows.column_by_name(c).unwrap()).collect();
+    let formatters: Vec<_> =
+        columns.iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect();
+    (0..batch.rows.num_rows())
+        .map(|row| {
+            let cells: Vec<_> = formatters.iter().map(|f| f.value(row).to_string()).collect();
+            cells.join(" | ")
+        })
+        .collect()
+}
+
+#[test]
+fn a_table_without_rows_gives_no_batch() {
+    let columns: Vec<(&'static str, ArrayRef)> = Table::Deploys
+        .columns()
+        .iter()
+        .map(|column| (column.name, arrow::array::new_empty_array(&column.kind.data_type())))
+        .collect();
+    assert!(batch(Table::Deploys, &columns).is_none());
+}

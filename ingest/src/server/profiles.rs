@@ -1,0 +1,133 @@
+//! Profiles by plain HTTP: Pyroscope's `POST /ingest` and `POST /api/v1/profiles`.
+//!
+//! Both take a pprof profile, gzip or raw, with parameters in the query. `/ingest` also takes the
+//! multipart form of older clients, whose field `profile` is the body.
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::any;
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use percent_encoding::percent_decode_str;
+use serde_json::json;
+
+use super::counters::Door;
+use super::inflate::Encoding;
+use super::refusal::Refusal;
+use super::{Arrival, Receiver, Upload, body, multipart, push, reply};
+use crate::pprof::PprofUpload;
+
+/// Content types of a bare body. `curl --data-binary` says the second one by itself.
+const BARE: [&str; 5] = [
+    "application/octet-stream",
+    "application/x-www-form-urlencoded",
+    "application/x-protobuf",
+    "application/protobuf",
+    "application/gzip",
+];
+const MULTIPART: &str = "multipart/form-data";
+
+/// Formats that Pyroscope tells apart by content type.
+const OTHER_FORMATS: [(&str, &str); 3] = [
+    ("binary/octet-stream+trie", "the trie format"),
+    ("binary/octet-stream+tree", "the tree format"),
+    ("binary/octet-stream+lines", "the lines format"),
+];
+
+impl Receiver {
+    /// The routes for profiles.
+    pub fn profile_routes(&self) -> Router {
+        Router::new()
+            .route("/ingest", any(ingest))
+            .route("/api/v1/profiles", any(upload))
+            .merge(push::routes())
+            .with_state(self.clone())
+    }
+}
+
+/// Pyroscope's clients look at the status alone.
+async fn ingest(State(receiver): State<Receiver>, request: Request) -> Response {
+    match take(&receiver, Door::PyroscopeIngest, request).await {
+        Ok(_) => Response::default(),
+        Err(refusal) => reply::api_refusal(&refusal),
+    }
+}
+
+async fn upload(State(receiver): State<Receiver>, request: Request) -> Response {
+    match take(&receiver, Door::PprofUpload, request).await {
+        Ok(message) => {
+            let warning = message.map(|message| ("warning".to_owned(), message.into()));
+            let body = std::iter::once(("status".to_owned(), json!("stored"))).chain(warning);
+            reply::document(StatusCode::OK, &body.collect())
+        }
+        Err(refusal) => reply::api_refusal(&refusal),
+    }
+}
+
+async fn take(
+    receiver: &Receiver,
+    door: Door,
+    request: Request,
+) -> Result<Option<String>, Refusal> {
+    reply::only_post(request.method())?;
+    let read = async |arrival| read(receiver, request, arrival).await;
+    Ok(receiver.receive(door, read).await?.message)
+}
+
+async fn read(receiver: &Receiver, request: Request, arrival: Arrival) -> Result<Upload, Refusal> {
+    let upload = PprofUpload::from_query(query_pairs(request.uri().query().unwrap_or("")))?;
+    let form = form_boundary(&request)?;
+    let encoding = Encoding::of(request.headers(), &CONTENT_ENCODING)?;
+    let Arrival { received, charge } = arrival;
+    let read = body::read(request.into_body(), encoding, charge, receiver.limits()).await?;
+    let profile = match form {
+        Some(boundary) => profile_field(&read.bytes, &boundary)?,
+        None => read.bytes,
+    };
+    Ok(Upload { records: vec![upload.into_record(profile, received)], charge: read.charge })
+}
+
+/// The boundary of a form; none for a bare body. A missing content type is one too: scripts.
+fn form_boundary(request: &Request) -> Result<Option<String>, Refusal> {
+    let media_type = reply::media_type(request.headers());
+    if media_type == MULTIPART {
+        let value = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        return multipart::boundary(value.unwrap_or_default()).map(Some);
+    }
+    if media_type.is_empty() || BARE.contains(&media_type.as_str()) {
+        return Ok(None);
+    }
+    let other = OTHER_FORMATS.iter().find(|(known, _)| *known == media_type);
+    let what = other.map_or_else(|| reply::named(&media_type), |(_, format)| (*format).to_owned());
+    Err(Refusal::media_type(format!(
+        "{what} is not taken; send a pprof profile as application/octet-stream, or as the field \"profile\" of multipart/form-data"
+    )))
+}
+
+fn profile_field(body: &Bytes, boundary: &str) -> Result<Bytes, Refusal> {
+    let fields = multipart::fields(body, boundary)?;
+    let names: Vec<_> = fields.iter().map(|field| field.name.as_str()).collect();
+    if names.contains(&"jfr") {
+        return Err(Refusal::media_type(
+            "JFR (Java Flight Recorder) is not supported: convert it with async-profiler's `jfrconv -o pprof` and send it with `format=pprof`",
+        ));
+    }
+    let found = format!("the form has no field \"profile\"; it has {names:?}");
+    let profile = fields.into_iter().find(|field| field.name == "profile");
+    profile.map(|field| field.content).ok_or_else(|| Refusal::invalid(found))
+}
+
+/// The parameters of a query in order, decoded; a plus sign is a space.
+fn query_pairs(query: &str) -> impl Iterator<Item = (String, String)> {
+    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decoded(key), decoded(value))
+    })
+}
+
+fn decoded(text: &str) -> String {
+    let spaces = text.replace('+', " ");
+    percent_decode_str(&spaces).decode_utf8_lossy().into_owned()
+}

@@ -1,0 +1,239 @@
+//! What holds for any bytes and any request.
+
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, KeyValueList};
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
+use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
+use opentelemetry_proto::tonic::metrics::v1::{
+    Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics,
+};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use prost::Message;
+use upriver_ingest::otlp::{decode_metrics, decode_traces, json};
+use upriver_ingest::{decode, deploys, record_kind};
+use upriver_store::record::LogRecord;
+use upriver_store::schema::Table;
+use upriver_store::time::UnixNanos;
+
+use crate::support::{row_count, rows};
+
+fn value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        ".{0,12}".prop_map(Value::StringValue),
+        any::<i64>().prop_map(Value::IntValue),
+        any::<f64>().prop_map(Value::DoubleValue),
+        any::<bool>().prop_map(Value::BoolValue),
+        vec(any::<u8>(), 0..6).prop_map(Value::BytesValue),
+    ];
+    leaf.prop_recursive(3, 12, 3, |inner| {
+        let any = inner.prop_map(|value| AnyValue { value: Some(value) });
+        let entry = ("[a-z]{0,3}", any.clone()).prop_map(|(key, value)| KeyValue {
+            key,
+            value: Some(value),
+            key_strindex: 0,
+        });
+        prop_oneof![
+            vec(any, 0..3).prop_map(|values| Value::ArrayValue(ArrayValue { values })),
+            vec(entry, 0..3).prop_map(|values| Value::KvlistValue(KeyValueList { values })),
+        ]
+    })
+}
+
+fn attributes() -> impl Strategy<Value = Vec<KeyValue>> {
+    let key = prop_oneof![
+        "[a-z.]{0,8}",
+        Just("service.name".to_owned()),
+        Just("http.request.method".to_owned()),
+        Just("http.response.body.size".to_owned()),
+    ];
+    let entry = (key, option::of(value())).prop_map(|(key, value)| KeyValue {
+        key,
+        value: value.map(|value| AnyValue { value: Some(value) }),
+        key_strindex: 0,
+    });
+    vec(entry, 0..5)
+}
+
+prop_compose! {
+    fn event()(time_unix_nano: u64, name in ".{0,8}", attributes in attributes()) -> Event {
+        Event { time_unix_nano, name, attributes, dropped_attributes_count: 0 }
+    }
+}
+
+prop_compose! {
+    fn span()(
+        ids in (vec(any::<u8>(), 15..18), vec(any::<u8>(), 8..9), prop_oneof![Just(0), Just(8), Just(5)]),
+        times: (u64, u64),
+        (kind, code, flags) in (-1..7i32, 0..4i32, any::<u32>()),
+        (name, trace_state) in (".{0,8}", "(ot=th:[0-9a-f]{1,15})?"),
+        attributes in attributes(),
+        events in vec(event(), 0..3),
+        links in vec((vec(any::<u8>(), 14..18), vec(any::<u8>(), 7..9)), 0..3),
+    ) -> Span {
+        let link = |(trace_id, span_id)| Link { trace_id, span_id, ..Link::default() };
+        Span {
+            trace_id: ids.0,
+            span_id: ids.1,
+            parent_span_id: vec![3; ids.2],
+            start_time_unix_nano: times.0,
+            end_time_unix_nano: times.1,
+            status: Some(Status { code, message: String::new() }),
+            links: links.into_iter().map(link).collect(),
+            kind, flags, name, trace_state, attributes, events,
+            ..Span::default()
+        }
+    }
+}
+
+prop_compose! {
+    fn resource_spans()(attributes in attributes(), spans in vec(span(), 0..5)) -> ResourceSpans {
+        let resource = Resource { attributes, ..Resource::default() };
+        let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+        ResourceSpans { resource: Some(resource), scope_spans, ..ResourceSpans::default() }
+    }
+}
+
+prop_compose! {
+    fn resource_metrics()(
+        attributes in attributes(),
+        points in vec((attributes(), any::<u64>(), any::<f64>()), 0..5),
+    ) -> ResourceMetrics {
+        let point = |(attributes, time_unix_nano, value)| NumberDataPoint {
+            attributes,
+            time_unix_nano,
+            value: Some(Number::AsDouble(value)),
+            ..NumberDataPoint::default()
+        };
+        let data_points = points.into_iter().map(point).collect();
+        let metric = Metric { data: Some(Data::Gauge(Gauge { data_points })), ..Metric::default() };
+        let scope_metrics = vec![ScopeMetrics { metrics: vec![metric], ..ScopeMetrics::default() }];
+        let resource = Resource { attributes, ..Resource::default() };
+        ResourceMetrics { resource: Some(resource), scope_metrics, ..ResourceMetrics::default() }
+    }
+}
+
+fn valid(span: &Span) -> bool {
+    let id = |bytes: &[u8], length| bytes.len() == length && bytes.iter().any(|byte| *byte != 0);
+    let parent = span.parent_span_id.is_empty() || span.parent_span_id.len() == 8;
+    id(&span.trace_id, 16) && id(&span.span_id, 8) && parent
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_answered(bytes in vec(any::<u8>(), 0..300)) {
+        for kind in 0..=record_kind::DEPLOYS {
+            let payload = bytes.clone().into();
+            // A panic is the failure; the answer may be anything.
+            drop(decode(&LogRecord { kind, received: UnixNanos(1), payload }));
+        }
+        drop(json::traces_to_protobuf(&bytes));
+        drop(json::metrics_to_protobuf(&bytes));
+    }
+
+    #[test]
+    fn damaged_requests_are_answered(
+        request in vec(resource_spans(), 0..3),
+        at in any::<prop::sample::Index>(),
+        byte: u8,
+    ) {
+        let mut body = ExportTraceServiceRequest { resource_spans: request }.encode_to_vec();
+        if !body.is_empty() {
+            let position = at.index(body.len());
+            body[position] = byte;
+            drop(decode_traces(&body));
+            drop(decode_metrics(&body));
+            drop(decode_traces(&body[..position]));
+        }
+    }
+
+    #[test]
+    fn near_json_is_answered(text in r#"[\[\]{}:,"a-z0-9 ]{0,80}"#) {
+        drop(json::traces_to_protobuf(format!(r#"{{"resourceSpans": [{text}]}}"#).as_bytes()));
+        drop(deploys::decode(text.as_bytes(), UnixNanos(1)));
+        drop(deploys::decode(format!(r#"{{"service": "s", {text}}}"#).as_bytes(), UnixNanos(1)));
+    }
+
+    #[test]
+    fn every_span_is_counted(resource_spans in vec(resource_spans(), 0..4)) {
+        let spans: Vec<_> =
+            resource_spans.iter().flat_map(|r| &r.scope_spans).flat_map(|s| &s.spans).cloned().collect();
+        let good: Vec<_> = spans.iter().filter(|span| valid(span)).collect();
+        let decoded = decode_traces(&ExportTraceServiceRequest { resource_spans }.encode_to_vec()).unwrap();
+        prop_assert_eq!(decoded.accepted, good.len() as u64);
+        prop_assert_eq!(decoded.rejected, (spans.len() - good.len()) as u64);
+        prop_assert_eq!(row_count(&decoded, Table::Spans), good.len());
+        let events: usize = good.iter().map(|span| span.events.len()).sum();
+        prop_assert_eq!(row_count(&decoded, Table::SpanEvents), events);
+    }
+
+    #[test]
+    fn a_request_split_in_two_gives_the_same_rows(
+        resource_spans in vec(resource_spans(), 0..5),
+        at in any::<prop::sample::Index>(),
+    ) {
+        let position = at.index(resource_spans.len() + 1);
+        let (left, right) = resource_spans.split_at(position);
+        let part = |spans: &[ResourceSpans]| {
+            decode_traces(&ExportTraceServiceRequest { resource_spans: spans.to_vec() }.encode_to_vec()).unwrap()
+        };
+        let (whole, left, right) = (part(&resource_spans), part(left), part(right));
+        for table in [Table::Spans, Table::SpanEvents, Table::PayloadSizes] {
+            let parts = [rows(&left, table), rows(&right, table)].concat();
+            prop_assert_eq!(rows(&whole, table), parts, "{}", table.name());
+        }
+    }
+
+    #[test]
+    fn metrics_split_in_two_give_the_same_rows(
+        resource_metrics in vec(resource_metrics(), 0..5),
+        at in any::<prop::sample::Index>(),
+    ) {
+        let position = at.index(resource_metrics.len() + 1);
+        let (left, right) = resource_metrics.split_at(position);
+        let part = |metrics: &[ResourceMetrics]| {
+            let request = ExportMetricsServiceRequest { resource_metrics: metrics.to_vec() };
+            decode_metrics(&request.encode_to_vec()).unwrap()
+        };
+        let points: usize = resource_metrics
+            .iter()
+            .flat_map(|r| &r.scope_metrics)
+            .flat_map(|s| &s.metrics)
+            .map(|metric| match &metric.data {
+                Some(Data::Gauge(gauge)) => gauge.data_points.len(),
+                _ => 0,
+            })
+            .sum();
+        let (whole, left, right) = (part(&resource_metrics), part(left), part(right));
+        prop_assert_eq!(whole.accepted, points as u64);
+        let parts = [rows(&left, Table::Metrics), rows(&right, Table::Metrics)].concat();
+        prop_assert_eq!(rows(&whole, Table::Metrics), parts);
+    }
+
+    #[test]
+    fn json_and_protobuf_give_the_same_rows(resource_spans in vec(resource_spans(), 0..3)) {
+        // The other library's JSON writer is the judge; it cannot write non-finite doubles, nor ids
+        // of a wrong length that JSON may hold.
+        let mut request = ExportTraceServiceRequest { resource_spans };
+        let spans = request.resource_spans.iter_mut().flat_map(|r| &mut r.scope_spans);
+        for scope_spans in spans {
+            scope_spans.spans.retain(valid);
+            for span in &mut scope_spans.spans {
+                span.links.retain(|link| link.trace_id.len() == 16 && link.span_id.len() == 8);
+            }
+        }
+        let text = serde_json::to_string(&request).unwrap();
+        prop_assume!(!text.contains("\"doubleValue\":null"));
+        let ours = json::traces_to_protobuf(text.as_bytes()).unwrap();
+        let (from_json, from_protobuf) = (decode_traces(&ours).unwrap(), decode_traces(&request.encode_to_vec()).unwrap());
+        for table in [Table::Spans, Table::SpanEvents, Table::PayloadSizes] {
+            prop_assert_eq!(rows(&from_json, table), rows(&from_protobuf, table), "{}", table.name());
+        }
+    }
+}
