@@ -1,0 +1,113 @@
+//! A table of the store as DataFusion sees it: committed Parquet files and rows in memory.
+//!
+//! A scan is `UnionExec[DataSourceExec(ParquetSource), DataSourceExec(memory)]`, either side alone
+//! where the other is empty. The Parquet side is DataFusion's own node over plain files, so a plan of
+//! it can be sent to another process; no node of ours is in it.
+
+mod files;
+mod hot;
+mod pruning;
+mod statistics;
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::error::Result;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::empty::EmptyExec;
+use datafusion::physical_plan::union::UnionExec;
+use upriver_store::schema::Table;
+use upriver_store::snapshot::TableSnapshot;
+
+/// One table of one snapshot.
+#[derive(Debug)]
+pub(crate) struct StoreTable {
+    schema: SchemaRef,
+    snapshot: TableSnapshot,
+    files: Option<FileLocation>,
+}
+
+/// Where a table's files are: a store of the runtime, and the table's folder in it.
+#[derive(Clone, Debug)]
+struct FileLocation {
+    store: ObjectStoreUrl,
+    folder: String,
+}
+
+impl StoreTable {
+    /// The table, its folder made known to the runtime if it has files.
+    pub(crate) fn new(table: Table, snapshot: TableSnapshot, runtime: &RuntimeEnv) -> Result<Self> {
+        let files = (!snapshot.files.is_empty())
+            .then(|| files::locate(&snapshot.folder, runtime))
+            .transpose()?;
+        Ok(Self { schema: Arc::new(query_schema(&table.schema())), snapshot, files })
+    }
+}
+
+#[async_trait]
+impl TableProvider for StoreTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    /// Filters choose files and are evaluated again above the scan.
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let all = (0..self.schema.fields().len()).collect();
+        let columns = projection.unwrap_or(&all);
+        let request = ScanRequest { state, columns, filters, limit };
+        let committed = match &self.files {
+            Some(location) => files::scan(location, &self.schema, &self.snapshot.files, &request)?,
+            None => None,
+        };
+        let in_memory = hot::scan(&self.schema, &self.snapshot.hot, columns)?;
+        match (committed, in_memory) {
+            (Some(committed), Some(in_memory)) => UnionExec::try_new(vec![committed, in_memory]),
+            (Some(one), None) | (None, Some(one)) => Ok(one),
+            (None, None) => Ok(Arc::new(EmptyExec::new(Arc::new(self.schema.project(columns)?)))),
+        }
+    }
+}
+
+/// What a scan is asked for.
+struct ScanRequest<'a> {
+    state: &'a dyn Session,
+    columns: &'a [usize],
+    filters: &'a [Expr],
+    limit: Option<usize>,
+}
+
+/// The schema that queries see: the table's, texts and ids as views, which is what the Parquet
+/// reader gives without copying and what grouping is fastest on.
+fn query_schema(schema: &Schema) -> Schema {
+    let fields = schema.fields().iter().map(|field| {
+        let kind = match field.data_type() {
+            DataType::Utf8 => DataType::Utf8View,
+            DataType::Binary => DataType::BinaryView,
+            other => other.clone(),
+        };
+        Field::new(field.name(), kind, field.is_nullable())
+    });
+    Schema::new(fields.collect::<Vec<_>>())
+}

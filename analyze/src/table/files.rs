@@ -1,0 +1,106 @@
+//! The committed files: a plain Parquet scan over those that can hold rows of the query.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::common::{Statistics, exec_datafusion_err};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::datasource::table_schema::TableSchema;
+use datafusion::error::{DataFusionError, Result};
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::execution::runtime_env::RuntimeEnv;
+use datafusion::physical_plan::ExecutionPlan;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as ObjectPath;
+use upriver_store::ids::content_id;
+use upriver_store::snapshot::DataFile;
+
+use super::{FileLocation, ScanRequest, pruning, statistics};
+
+/// Makes the folder above the table's known to the runtime under a scheme of its own. The store
+/// cannot leave that folder; there is no `file://`.
+pub(super) fn locate(folder: &Path, runtime: &RuntimeEnv) -> Result<FileLocation> {
+    let unusable = || exec_datafusion_err!("{} is no folder of a table", folder.display());
+    let parent = folder.parent().ok_or_else(unusable)?;
+    let name = folder.file_name().and_then(|name| name.to_str()).ok_or_else(unusable)?;
+    let host = content_id([parent.to_string_lossy().as_ref()]);
+    let store = ObjectStoreUrl::parse(format!("upriver://{host}"))?;
+    if runtime.object_store(&store).is_err() {
+        let files = LocalFileSystem::new_with_prefix(parent)?;
+        runtime.register_object_store(store.as_ref(), Arc::new(files));
+    }
+    Ok(FileLocation { store, folder: name.to_owned() })
+}
+
+/// A scan of the files that the filters leave over; `None` if there are none.
+pub(super) fn scan(
+    location: &FileLocation,
+    schema: &SchemaRef,
+    files: &[DataFile],
+    request: &ScanRequest,
+) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let files = pruning::candidates(files, schema, request)?;
+    if files.is_empty() {
+        return Ok(None);
+    }
+    let table = table_schema(schema);
+    let parts = files.iter().map(|file| partitioned_file(location, file, table.file_schema()));
+    let parts: Vec<_> = parts.collect::<Result<_>>()?;
+    let total = {
+        let each = parts.iter().filter_map(|part| part.statistics.as_deref());
+        Statistics::try_merge_iter(each, schema)?
+    };
+    let groups = FileGroup::new(parts).split_files(request.state.config().target_partitions());
+    let config =
+        FileScanConfigBuilder::new(location.store.clone(), source(location, table, request)?)
+            .with_file_groups(groups)
+            .with_statistics(total)
+            .with_limit(request.limit)
+            .with_projection_indices(Some(request.columns.to_vec()))?
+            .build();
+    Ok(Some(DataSourceExec::from_data_source(config)))
+}
+
+fn source(
+    location: &FileLocation,
+    table: TableSchema,
+    request: &ScanRequest,
+) -> Result<Arc<ParquetSource>> {
+    let runtime = request.state.runtime_env();
+    let store = runtime.object_store(&location.store)?;
+    let footers = runtime.cache_manager.get_file_metadata_cache();
+    let source = ParquetSource::new(table)
+        .with_parquet_file_reader_factory(Arc::new(CachedParquetFileReaderFactory::new(
+            store, footers,
+        )))
+        .with_pushdown_filters(pruning::is_trace_lookup(request.filters));
+    Ok(Arc::new(source))
+}
+
+/// The table's schema with its last column, the partition, apart: it is in paths, not in files.
+fn table_schema(schema: &Schema) -> TableSchema {
+    let (partition, columns) =
+        schema.fields().split_last().expect("every table ends with its partition");
+    let file_schema = Schema::new(columns.to_vec());
+    TableSchema::builder(Arc::new(file_schema))
+        .with_table_partition_cols(vec![Arc::clone(partition)])
+        .build()
+}
+
+fn partitioned_file(
+    location: &FileLocation,
+    file: &DataFile,
+    schema: &Schema,
+) -> Result<PartitionedFile> {
+    let path = ObjectPath::parse(format!("{}/{}", location.folder, file.path))
+        .map_err(|error| DataFusionError::External(Box::new(error)))?;
+    let mut part = PartitionedFile::new("", file.size_bytes);
+    part.object_meta.location = path;
+    Ok(part
+        .with_partition_values(vec![statistics::date(file)])
+        .with_statistics(Arc::new(statistics::of_file(file, schema))))
+}
