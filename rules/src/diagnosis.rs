@@ -1,0 +1,382 @@
+//! From a symptom to a verdict: one file per step, in the order of the page on which an engineer
+//! would take notes.
+//!
+//! | step | asks |
+//! |---|---|
+//! | `symptom`, `onset` | which operation regressed, since when |
+//! | `traces`, `budget` | where the added time of a mean request is, by self time on the critical path |
+//! | `breadth` | one part or many, by which factors |
+//! | `gap` | the callee, or the caller around the call |
+//! | `payload` | bodies per edge, and how times follow them |
+//! | `profile`, `amdahl` | which frames took over, and what removing them would bring |
+//! | `traffic` | request rate, errors, the client's side |
+//! | `graph`, `changes` | changes in reach, and what each did to its own service |
+//! | `score`, `verdict`, `actions` | log-odds with "none of these", what is named, what to do |
+//!
+//! Every figure comes from a query that the document carries: `signal` writes it, `inquiry` runs it
+//! and makes the finding, `reading` says which rows a window is.
+
+mod actions;
+mod amdahl;
+mod breadth;
+mod budget;
+mod changes;
+pub mod document;
+mod gap;
+mod graph;
+mod inquiry;
+mod onset;
+mod payload;
+mod profile;
+mod reading;
+mod score;
+pub mod signal;
+mod symptom;
+mod traces;
+mod traffic;
+mod verdict;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use upriver_analyze::{Session, UnixNanos};
+
+pub(crate) use changes::{Change, load as load_changes};
+pub(crate) use graph::Graph;
+pub(crate) use inquiry::{Figures, Inquiry};
+pub(crate) use symptom::Scope;
+
+use amdahl::Target;
+use breadth::Breadth;
+use budget::Budget;
+use changes::{Candidates, Surroundings};
+use document::{Amdahl, Diagnosis, RuledOut, SCHEMA, Verdict};
+use gap::Gap;
+use payload::Payloads;
+use profile::Profiles;
+use score::{Measured, weigh};
+use signal::{Operation, Signal};
+use symptom::{Regression, Symptoms};
+use traffic::Traffic;
+
+use crate::error::RulesError;
+use crate::figures;
+use crate::time::{HOUR, Periods, Time, Window, nanos};
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct DiagnoseRequest {
+    /// The service; none to look everywhere.
+    pub service: Option<String>,
+    /// Name of its server spans; none for all of them.
+    pub operation: Option<String>,
+    /// Nothing that ended or was recorded at or after this instant is read.
+    pub at: UnixNanos,
+    /// The time before `at` that is in question.
+    pub window: Duration,
+    /// Latency that the symptom's percentile should have, if one was agreed.
+    pub objective: Option<Duration>,
+}
+
+impl DiagnoseRequest {
+    /// Everything in the last 15 minutes before an instant.
+    pub fn new(at: UnixNanos) -> Self {
+        let window = Duration::from_mins(15);
+        Self { service: None, operation: None, at, window, objective: None }
+    }
+
+    fn scope(&self) -> Scope {
+        match (&self.service, &self.operation) {
+            (None, None) => Scope::Everything,
+            (Some(service), None) => Scope::Services(vec![service.clone()]),
+            (service, Some(span_name)) => {
+                Scope::Operation { service: service.clone(), span_name: span_name.clone() }
+            }
+        }
+    }
+}
+
+/// Finds what changed and made an operation slow.
+pub async fn diagnose(
+    session: &Session,
+    request: &DiagnoseRequest,
+) -> Result<Diagnosis, RulesError> {
+    within_scope(session, request, request.scope()).await
+}
+
+/// The same among the operations of a scope.
+pub(crate) async fn within_scope(
+    session: &Session,
+    request: &DiagnoseRequest,
+    scope: Scope,
+) -> Result<Diagnosis, RulesError> {
+    let at = Time(request.at).whole_micros();
+    let mut inquiry = Inquiry::new(session, at);
+    let symptoms = symptom::find(&inquiry, &scope, nanos(request.window)).await?;
+    match &symptoms.main {
+        Some(main) => {
+            let evidence = Box::pin(gather(&mut inquiry, main, request)).await?;
+            explain(inquiry, &symptoms, main, evidence)
+        }
+        None => without_symptom(inquiry, &symptoms, request).await,
+    }
+}
+
+/// What all steps found.
+struct Evidence {
+    symptom: Vec<String>,
+    budget: Option<Budget>,
+    breadth: Option<Breadth>,
+    gaps: Vec<Gap>,
+    payloads: Payloads,
+    profiles: Profiles,
+    amdahl: Option<Amdahl>,
+    traffic: Traffic,
+    reach: BTreeMap<String, usize>,
+    candidates: Candidates,
+    own_changes: Option<RuledOut>,
+}
+
+/// Takes all steps for one symptom.
+async fn gather(
+    inquiry: &mut Inquiry<'_>,
+    main: &Regression,
+    request: &DiagnoseRequest,
+) -> Result<Evidence, RulesError> {
+    let (operation, periods) = (&main.operation, &main.periods);
+    let symptom = symptom::note(inquiry, main).await?;
+    let budget = budget::compute(inquiry, operation, periods).await?;
+    let breadth = match &budget {
+        Some(budget) => breadth::compute(inquiry, operation, budget, periods).await?,
+        None => None,
+    };
+    let gaps = match &breadth {
+        Some(breadth) => gap::compute(inquiry, breadth, periods).await?,
+        None => Vec::new(),
+    };
+    let graph = Graph::load(inquiry, Window::new(periods.before.start, periods.at)).await?;
+    let downstream = graph.downstream(&operation.service);
+    let services: Vec<String> = downstream.keys().cloned().collect();
+    let mut payloads = payload::compute(inquiry, &services, periods).await?;
+    if let (Some(breadth), Some(growth)) = (&breadth, payloads.origins().first().copied().cloned())
+    {
+        payloads.elasticities = payload::elasticities(inquiry, breadth, &growth, periods).await?;
+    }
+    let profiles = profile::compute(inquiry, &operation.service, periods).await?;
+    let amdahl = law(&profiles, main, request);
+    let traffic = traffic::compute(inquiry, operation, periods).await?;
+    let reach = reach(downstream, &graph, &operation.service);
+    let operations = answering_operations(budget.as_ref());
+    let around = Surroundings { reach: &reach, payloads: &payloads, operations: &operations };
+    let candidates = changes::compute(inquiry, main.onset.onset, &around).await?;
+    let own_changes = own_changes(inquiry, main).await?;
+    Ok(Evidence {
+        symptom,
+        budget,
+        breadth,
+        gaps,
+        payloads,
+        profiles,
+        amdahl,
+        traffic,
+        reach,
+        candidates,
+        own_changes,
+    })
+}
+
+/// Services that the symptom can have caught something from: those that it calls, and, one step
+/// further away, those that call it and may send it other requests.
+fn reach(
+    downstream: BTreeMap<String, usize>,
+    graph: &Graph,
+    service: &str,
+) -> BTreeMap<String, usize> {
+    let mut reach = downstream;
+    for (caller, distance) in graph.upstream(service) {
+        reach.entry(caller).or_insert(distance + 1);
+    }
+    reach
+}
+
+/// Server operations in the sampled traces, by service.
+fn answering_operations(budget: Option<&Budget>) -> BTreeMap<String, Vec<Operation>> {
+    let mut operations: BTreeMap<String, Vec<Operation>> = BTreeMap::new();
+    let samples = budget.into_iter().flat_map(|budget| [&budget.now, &budget.before]);
+    for operation in samples.flat_map(|sample| &sample.groups.operations) {
+        let known = operations.entry(operation.service.clone()).or_default();
+        let answers = matches!(operation.span_kind.as_str(), "SERVER" | "CONSUMER");
+        if answers && !known.contains(operation) {
+            known.push(operation.clone());
+        }
+    }
+    for known in operations.values_mut() {
+        known.sort();
+    }
+    operations
+}
+
+fn law(profiles: &Profiles, main: &Regression, request: &DiagnoseRequest) -> Option<Amdahl> {
+    let (current, baseline) = main.reading.figures.pair()?;
+    let objective = request.objective.map(|objective| objective.as_secs_f64() * 1e3);
+    let target = Target { ms: objective.unwrap_or(baseline), is_objective: objective.is_some() };
+    amdahl::compute(profiles.combined.as_ref()?, current, target)
+}
+
+/// That the symptom's own service was not changed, if so.
+async fn own_changes(
+    inquiry: &mut Inquiry<'_>,
+    main: &Regression,
+) -> Result<Option<RuledOut>, RulesError> {
+    let service = &main.operation.service;
+    let window = Window::new(main.onset.onset - 24 * HOUR, inquiry.at);
+    let sql = format!(
+        "SELECT count(*) AS observed, CAST(NULL AS DOUBLE) AS baseline, count(*) AS n FROM changes\nWHERE service_name = {} AND {}",
+        upriver_analyze::literal::text(service),
+        reading::within("time", window)
+    );
+    let reading = inquiry.read_sql(sql, "changes").await?;
+    if reading.figures.n > 0 {
+        return Ok(None);
+    }
+    let reason = "no change of it in the 24 hours before the onset or since".to_owned();
+    let statement = format!("{service}: {reason}");
+    let finding = inquiry.note("no_change", service, reading, statement);
+    Ok(Some(RuledOut { what: format!("deploys of {service}"), reason, findings: vec![finding] }))
+}
+
+/// Weighs the evidence and writes the document.
+fn explain(
+    inquiry: Inquiry<'_>,
+    symptoms: &Symptoms,
+    main: &Regression,
+    evidence: Evidence,
+) -> Result<Diagnosis, RulesError> {
+    let service = main.operation.service.as_str();
+    let measured = Measured {
+        service,
+        onset: main.onset.onset,
+        interval: main.onset.interval,
+        candidates: &evidence.candidates,
+        reach: &evidence.reach,
+        budget: evidence.budget.as_ref(),
+        breadth: evidence.breadth.as_ref(),
+        payloads: &evidence.payloads,
+        gaps: &evidence.gaps,
+        profiles: &evidence.profiles,
+        traffic: &evidence.traffic,
+        symptom_findings: &evidence.symptom,
+    };
+    let weighed = weigh(&measured);
+    let conclusion = verdict::conclude(service, &weighed, &evidence.candidates, &evidence.payloads);
+    let summary = summary(main, &conclusion);
+    let mut ruled_out = evidence.traffic.ruled_out;
+    ruled_out.extend(evidence.own_changes);
+    ruled_out.extend(conclusion.ruled_out);
+    let (lines, unexplained_ms, sample) = match evidence.budget {
+        Some(budget) => (budget.lines, budget.unexplained_ms, Some(budget.sample)),
+        None => (Vec::new(), None, None),
+    };
+    Diagnosis {
+        schema: SCHEMA.to_owned(),
+        id: String::new(),
+        verdict: conclusion.verdict,
+        summary,
+        at: inquiry.at,
+        window: main.periods.now,
+        baseline: main.periods.before,
+        other_symptoms: symptoms.others.iter().map(|other| other.symptom(Vec::new())).collect(),
+        symptom: Some(main.symptom(evidence.symptom)),
+        root_cause: conclusion.root_cause,
+        hypotheses: conclusion.hypotheses,
+        findings: inquiry.findings,
+        delta_budget: lines,
+        unexplained_ms,
+        budget_sample: sample,
+        amdahl: evidence.amdahl,
+        ruled_out,
+        not_measured: inquiry.not_measured,
+        actions: conclusion.actions,
+    }
+    .with_id()
+}
+
+fn summary(main: &Regression, conclusion: &verdict::Conclusion) -> String {
+    let subject = symptom::subject(&main.operation);
+    let Some(cause) = &conclusion.root_cause else {
+        return format!(
+            "{subject} is slower since {}; no cause is supported by the data",
+            main.onset.onset.clock()
+        );
+    };
+    let what = match &cause.deploy {
+        Some(deploy) => format!(
+            "{} of {} {} at {}",
+            cause.kind.name().replace('_', " "),
+            cause.service,
+            deploy.version,
+            deploy.time.clock()
+        ),
+        None => format!("{} {}, without a recorded change", cause.kind.name(), cause.service),
+    };
+    format!("{what} made {subject} slow: {}", cause.mechanism.words())
+}
+
+/// Healthy, or too little to say so.
+async fn without_symptom(
+    mut inquiry: Inquiry<'_>,
+    symptoms: &Symptoms,
+    request: &DiagnoseRequest,
+) -> Result<Diagnosis, RulesError> {
+    let now = Window::new(inquiry.at - nanos(request.window), inquiry.at);
+    let before = Window::new(now.start - HOUR, now.start);
+    let periods = Periods { now, before, at: inquiry.at };
+    let mut traffic = Traffic::default();
+    if let Some(operation) = &symptoms.busiest {
+        let signal = Signal::Duration { operation: operation.clone(), quantile: 0.99 };
+        let reading = inquiry.read(signal, &periods).await?;
+        let subject = symptom::subject(operation);
+        if let Some(statement) = symptom::latency_statement(&subject, 0.99, &reading) {
+            inquiry.note("latency", &subject, reading, statement);
+        }
+        traffic = traffic::compute(&mut inquiry, operation, &periods).await?;
+    }
+    let enough = symptoms.requests >= symptom::COUNT_MIN;
+    if !enough {
+        inquiry.not_measured(
+            "whether an operation is slower",
+            format!(
+                "{} requests in the window: at least {} are needed",
+                figures::count(symptoms.requests),
+                symptom::COUNT_MIN
+            ),
+        );
+    }
+    let (verdict, summary) = if enough {
+        (Verdict::Healthy, "no operation is slower than it was")
+    } else {
+        (Verdict::Inconclusive, "too few requests to say whether an operation is slower")
+    };
+    Diagnosis {
+        schema: SCHEMA.to_owned(),
+        id: String::new(),
+        verdict,
+        summary: summary.to_owned(),
+        at: inquiry.at,
+        window: now,
+        baseline: before,
+        other_symptoms: Vec::new(),
+        symptom: None,
+        root_cause: None,
+        hypotheses: Vec::new(),
+        findings: inquiry.findings,
+        delta_budget: Vec::new(),
+        unexplained_ms: None,
+        budget_sample: None,
+        amdahl: None,
+        ruled_out: traffic.ruled_out,
+        not_measured: inquiry.not_measured,
+        actions: Vec::new(),
+    }
+    .with_id()
+}

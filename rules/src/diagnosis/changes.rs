@@ -1,0 +1,302 @@
+//! Changes that could have caused the symptom, and what each did to its own service.
+
+use std::collections::BTreeMap;
+
+use super::document::{CauseKind, DeployReference};
+use super::inquiry::{Figures, Inquiry};
+use super::payload::{GROWTH_MIN, Payloads, subject as edge_subject};
+use super::signal::{Direction, Operation, Signal};
+use crate::error::RulesError;
+use crate::figures;
+use crate::time::{HOUR, MINUTE, Periods, SECOND, Time, WEEK, Window};
+
+/// Changes this long before the onset are considered.
+const REACH: i64 = 24 * HOUR;
+/// Changes that are weighed, the nearest to the onset first: each costs some queries.
+const WEIGHED_MAX: usize = 24;
+/// A service's own signals are compared this long before and after its change.
+const AROUND: i64 = 30 * MINUTE;
+/// Observations on each side of a change, below which nothing is said.
+const COUNT_MIN: i64 = 20;
+/// A service is slower since its change by this factor
+const SLOWER_RATIO: f64 = 1.2;
+/// and this many milliseconds.
+const SLOWER_MS: f64 = 2.0;
+
+/// A recorded or inferred change.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Change {
+    pub(crate) id: String,
+    pub(crate) kind: String,
+    pub(crate) source: String,
+    pub(crate) service: String,
+    pub(crate) version: String,
+    pub(crate) previous_version: Option<String>,
+    pub(crate) start: Time,
+}
+
+impl Change {
+    pub(crate) fn reference(&self) -> DeployReference {
+        DeployReference {
+            id: self.id.clone(),
+            version: self.version.clone(),
+            time: self.start,
+            source: self.source.clone(),
+        }
+    }
+
+    pub(crate) fn cause_kind(&self) -> CauseKind {
+        match self.kind.as_str() {
+            "config" | "feature_flag" => CauseKind::ConfigChange,
+            _ => CauseKind::Deploy,
+        }
+    }
+
+    /// `inventory-service@2.4.0`.
+    pub(crate) fn name(&self) -> String {
+        format!("{}@{}", self.service, self.version)
+    }
+}
+
+/// All changes before an instant that began in a window, oldest first.
+pub(crate) async fn load(inquiry: &Inquiry<'_>, window: Window) -> Result<Vec<Change>, RulesError> {
+    let until = window.end.min(inquiry.at);
+    let sql = format!(
+        "SELECT id, kind, source, service_name, service_version, previous_version, start_unix_nano FROM changes\nWHERE {}\nORDER BY start_unix_nano, service_name, id",
+        super::reading::within("time", Window::new(window.start, until))
+    );
+    let rows = inquiry.rows("the changes", &sql).await?;
+    let (ids, kinds, sources) = (rows.texts("id")?, rows.texts("kind")?, rows.texts("source")?);
+    let (services, versions) = (rows.texts("service_name")?, rows.texts("service_version")?);
+    let (previous, starts) =
+        (rows.optional_texts("previous_version")?, rows.ints("start_unix_nano")?);
+    Ok((0..rows.len())
+        .map(|row| Change {
+            id: ids[row].clone(),
+            kind: kinds[row].clone(),
+            source: sources[row].clone(),
+            service: services[row].clone(),
+            version: versions[row].clone(),
+            previous_version: previous[row].clone().filter(|version| !version.is_empty()),
+            start: Time::of(starts[row]),
+        })
+        .collect())
+}
+
+/// What is known of the services around the symptom.
+#[derive(Debug)]
+pub(crate) struct Surroundings<'a> {
+    /// Services that the symptom can have caught something from, with their distance.
+    pub(crate) reach: &'a BTreeMap<String, usize>,
+    pub(crate) payloads: &'a Payloads,
+    /// Server operations in the sampled traces, by service.
+    pub(crate) operations: &'a BTreeMap<String, Vec<Operation>>,
+}
+
+/// One signal of a service around its change.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnSignal {
+    pub(crate) what: SignalKind,
+    pub(crate) has_changed: bool,
+    pub(crate) finding: String,
+    pub(crate) operation: Option<String>,
+}
+
+/// What sort of signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SignalKind {
+    /// Bodies that it answers with.
+    Responses,
+    /// Bodies that it sends to others.
+    Requests,
+    /// Time that it takes.
+    Duration,
+}
+
+/// A change with what it did to its own service.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    pub(crate) change: Change,
+    /// Calls between the symptom's service and this one; `None` where it is not reached.
+    pub(crate) distance: Option<usize>,
+    pub(crate) signals: Vec<OwnSignal>,
+    /// The finding that the change happened, and when.
+    pub(crate) finding: String,
+}
+
+/// The candidates, and how often services in reach change.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Candidates {
+    pub(crate) weighed: Vec<Candidate>,
+    /// Changes per minute of the services in reach, over the week before the onset.
+    pub(crate) rate_per_minute: f64,
+}
+
+/// A service in reach is taken to change at least this often, once in two days.
+const RATE_MIN: f64 = 1.0 / (48.0 * 60.0);
+
+/// Weighs the changes before the onset, and those after it that people will ask about.
+pub(crate) async fn compute(
+    inquiry: &mut Inquiry<'_>,
+    onset: Time,
+    around: &Surroundings<'_>,
+) -> Result<Candidates, RulesError> {
+    let all = load(inquiry, Window::new(onset - WEEK, inquiry.at)).await?;
+    let in_reach = |change: &&Change| around.reach.contains_key(&change.service);
+    let earlier = all.iter().filter(|change| change.start < onset).filter(in_reach).count();
+    let first = all.first().map_or(onset, |change| change.start);
+    let minutes = ((onset.nanos() - first.nanos()) / MINUTE).max(24 * 60) as f64;
+    let mut near: Vec<Change> =
+        all.into_iter().filter(|change| change.start >= onset - REACH).collect();
+    near.sort_by_key(|change| {
+        (change.start.nanos().abs_diff(onset.nanos()), change.service.clone(), change.id.clone())
+    });
+    near.truncate(WEIGHED_MAX);
+    let mut weighed = Vec::new();
+    for change in near {
+        weighed.push(candidate(inquiry, change, onset, around).await?);
+    }
+    Ok(Candidates { weighed, rate_per_minute: (earlier as f64 / minutes).max(RATE_MIN) })
+}
+
+async fn candidate(
+    inquiry: &mut Inquiry<'_>,
+    change: Change,
+    onset: Time,
+    around: &Surroundings<'_>,
+) -> Result<Candidate, RulesError> {
+    let finding = note_change(inquiry, &change, onset).await?;
+    let distance = around.reach.get(&change.service).copied();
+    let mut signals = Vec::new();
+    if distance.is_some() && change.start <= onset + 3 * MINUTE {
+        signals = own_signals(inquiry, &change, around).await?;
+    }
+    Ok(Candidate { change, distance, signals, finding })
+}
+
+/// That the change happened, with the minutes from it to the onset.
+async fn note_change(
+    inquiry: &mut Inquiry<'_>,
+    change: &Change,
+    onset: Time,
+) -> Result<String, RulesError> {
+    let sql = format!(
+        "SELECT ({} - min(start_unix_nano)) / 6e10 AS observed, CAST(NULL AS DOUBLE) AS baseline, count(*) AS n\nFROM changes WHERE id = {}",
+        onset.nanos(),
+        upriver_analyze::literal::text(&change.id)
+    );
+    let reading = inquiry.read_sql(sql, "minutes before the onset").await?;
+    let lag = (onset.nanos() - change.start.nanos()) / SECOND;
+    let statement = format!(
+        "{} of {} began at {}, {}",
+        words(&change.kind),
+        change.name(),
+        change.start.clock(),
+        lag_words(lag)
+    );
+    Ok(inquiry.note("change", &change.name(), reading, statement))
+}
+
+fn words(kind: &str) -> &str {
+    match kind {
+        "deploy" => "the deploy",
+        "rollback" => "the rollback",
+        "config" => "the configuration change",
+        "feature_flag" => "the feature flag change",
+        _ => "the change",
+    }
+}
+
+fn lag_words(seconds: i64) -> String {
+    let side = if seconds < 0 { "after" } else { "before" };
+    match seconds.abs() {
+        0..60 => "within the minute of the onset".to_owned(),
+        s if s < 2 * 3600 => format!("{} min {side} the onset", s / 60),
+        s => format!("{} h {side} the onset", s / 3600),
+    }
+}
+
+/// What the change did to its own service, from just before it to just after it.
+async fn own_signals(
+    inquiry: &mut Inquiry<'_>,
+    change: &Change,
+    around: &Surroundings<'_>,
+) -> Result<Vec<OwnSignal>, RulesError> {
+    let start = change.start;
+    let end = (start + AROUND).min(inquiry.at);
+    let periods = Periods {
+        now: Window::new(start, end),
+        before: Window::new(start - AROUND, start),
+        at: inquiry.at,
+    };
+    let mut signals = Vec::new();
+    for growth in &around.payloads.growths {
+        if growth.producer() != change.service {
+            continue;
+        }
+        let signal = Signal::Payload {
+            edge: growth.edge.clone(),
+            direction: growth.direction,
+            measure: growth.measure,
+            quantile: 0.5,
+        };
+        let what = match growth.direction {
+            Direction::Response => SignalKind::Responses,
+            Direction::Request => SignalKind::Requests,
+        };
+        let subject = format!("{} of {}", growth.direction.name(), edge_subject(&growth.edge));
+        let operation = Some(growth.edge.operation.clone());
+        let own = Own { signal, what, subject, operation };
+        signals.extend(own_signal(inquiry, change, own, &periods).await?);
+    }
+    for operation in around.operations.get(&change.service).into_iter().flatten() {
+        let signal = Signal::Duration { operation: operation.clone(), quantile: 0.5 };
+        let subject = super::symptom::subject(operation);
+        let named = Some(operation.span_name.clone());
+        let own = Own { signal, what: SignalKind::Duration, subject, operation: named };
+        signals.extend(own_signal(inquiry, change, own, &periods).await?);
+    }
+    Ok(signals)
+}
+
+struct Own {
+    signal: Signal,
+    what: SignalKind,
+    subject: String,
+    operation: Option<String>,
+}
+
+async fn own_signal(
+    inquiry: &mut Inquiry<'_>,
+    change: &Change,
+    own: Own,
+    periods: &Periods,
+) -> Result<Option<OwnSignal>, RulesError> {
+    let unit = own.signal.unit().to_owned();
+    // Both sides need observations; the query counts the later one only.
+    let swapped = Periods { now: periods.before, before: periods.now, ..*periods };
+    let reversed = inquiry.read(own.signal.clone(), &swapped).await?.figures;
+    let reading = inquiry.read(own.signal, periods).await?;
+    let Figures { n, .. } = reading.figures;
+    let Some((now, before)) = reading.figures.pair() else { return Ok(None) };
+    if n < COUNT_MIN || reversed.n < COUNT_MIN {
+        return Ok(None);
+    }
+    let ratio = reading.figures.ratio().unwrap_or(1.0);
+    let has_changed = match own.what {
+        SignalKind::Responses | SignalKind::Requests => ratio >= GROWTH_MIN,
+        SignalKind::Duration => ratio >= SLOWER_RATIO && now - before >= SLOWER_MS,
+    };
+    let statement = format!(
+        "{} {} {} to {} at the change to {} ({})",
+        own.subject,
+        if has_changed { "went from" } else { "did not change:" },
+        figures::with_unit(before, &unit),
+        figures::with_unit(now, &unit),
+        change.name(),
+        figures::times(ratio)
+    );
+    let rule = if has_changed { "changed_at_deploy" } else { "unchanged_at_deploy" };
+    let finding = inquiry.note(rule, &own.subject, reading, statement);
+    Ok(Some(OwnSignal { what: own.what, has_changed, finding, operation: own.operation }))
+}

@@ -1,0 +1,201 @@
+//! When an operation became slower, if it did: its latency over time, and the rise that lasts.
+
+use upriver_analyze::histogram::Histogram;
+
+use super::inquiry::Inquiry;
+use super::reading::{is_operation, series_rows};
+use super::signal::Operation;
+use crate::error::RulesError;
+use crate::statistics::change_point::{Reference, Rise, lasting_rise};
+use crate::statistics::{median, robust_sigma};
+use crate::time::{HOUR, MINUTE, SECOND, Time, Window};
+
+#[cfg(test)]
+mod tests;
+
+/// The onset is sought this long before the diagnosis.
+const SEARCH: i64 = 6 * HOUR;
+/// And held against this long before that.
+const REFERENCE: i64 = 24 * HOUR;
+/// A reference with fewer points says little; then the first quarter of what there is serves.
+const REFERENCE_POINTS_MIN: usize = 30;
+/// Without earlier days, healthy time is the first quarter of the series, at least so many points.
+const HEALTHY_POINTS_MIN: usize = 5;
+/// Below this many minutes of history, and for incidents some minutes old, bins are finer.
+const BIN_FINE: i64 = 10 * SECOND;
+/// Fine bins are read this far back.
+const SEARCH_FINE: i64 = 30 * MINUTE;
+/// A point that would reach over a longer gap ends before it.
+const GAP_MAX: i64 = 30 * MINUTE;
+/// A rise smaller than this factor is not reported.
+pub(crate) const RATIO_MIN: f64 = 1.2;
+/// A rise must stand out this many standard errors from how windows of its length scatter.
+const Z_MIN: f64 = 3.0;
+/// Minutes resemble their neighbours: the standard error of a window's median is this many times
+/// that of independent points (autocorrelation 0.6).
+const AUTOCORRELATION: f64 = 2.0;
+/// The baseline is the shortest of these that holds enough requests for a 99th percentile.
+const BASELINES: [i64; 3] = [HOUR, SEARCH, REFERENCE];
+/// Requests for a 95 % interval of the 99th percentile (order statistics).
+pub(crate) const P99_COUNT_MIN: i64 = 368;
+
+/// The quantiles that are watched, and how many requests make a point of each.
+const WATCHED: [(f64, i64); 3] = [(0.5, 20), (0.9, 40), (0.99, 200)];
+
+/// Requests of a short time.
+#[derive(Clone, Debug)]
+pub(crate) struct Bin {
+    pub(crate) start: Time,
+    pub(crate) end: Time,
+    pub(crate) durations: Histogram,
+}
+
+/// A point of a series: bins taken together until they hold enough requests.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Point {
+    start: Time,
+    end: Time,
+    /// Logarithm of the quantile.
+    value: f64,
+}
+
+/// When an operation became slower.
+#[expect(clippy::struct_field_names, reason = "the onset of the onset's interval is called so")]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Onset {
+    pub(crate) onset: Time,
+    pub(crate) interval: Window,
+    /// Healthy time before it.
+    pub(crate) baseline: Window,
+    /// The quantile in which it shows most.
+    pub(crate) quantile: f64,
+    /// Width of the points.
+    pub(crate) resolution: i64,
+}
+
+/// Finds the rise of an operation's latency that lasts to the end.
+pub(crate) async fn find(
+    inquiry: &Inquiry<'_>,
+    operation: &Operation,
+) -> Result<Option<Onset>, RulesError> {
+    let at = inquiry.at;
+    let coarse = Window::new(at - (SEARCH + REFERENCE), at);
+    let bins = series(inquiry, operation, coarse, MINUTE).await?;
+    if let Some(onset) = rise_of(&bins, at - SEARCH, MINUTE) {
+        return Ok(Some(onset));
+    }
+    let fine = series(inquiry, operation, Window::new(at - SEARCH_FINE, at), BIN_FINE).await?;
+    Ok(rise_of(&fine, at - SEARCH_FINE, BIN_FINE))
+}
+
+async fn series(
+    inquiry: &Inquiry<'_>,
+    operation: &Operation,
+    window: Window,
+    width: i64,
+) -> Result<Vec<Bin>, RulesError> {
+    let sql = series_rows(&is_operation(operation), window, width, inquiry.at);
+    let rows = inquiry.rows("latency over time", &sql).await?;
+    let times = rows.times("time")?;
+    let mut bins: Vec<Bin> = Vec::with_capacity(rows.len());
+    for (start, durations) in times.into_iter().zip(rows.histograms("duration")?) {
+        let Some(start) = start.filter(|_| durations.count > 0) else { continue };
+        match bins.last_mut().filter(|last| last.start == start) {
+            Some(last) => last.durations.merge(&durations),
+            None => bins.push(Bin { start, end: start + width, durations }),
+        }
+    }
+    Ok(bins)
+}
+
+/// The lasting rise that can be dated best, of those that stand out among the watched quantiles.
+fn rise_of(bins: &[Bin], search_start: Time, resolution: i64) -> Option<Onset> {
+    let candidates = WATCHED.into_iter().filter_map(|(quantile, count_min)| {
+        let points = points(bins, quantile, count_min);
+        let (healthy, search) = split_reference(&points, search_start);
+        let values = |points: &[Point]| points.iter().map(|p| p.value).collect::<Vec<_>>();
+        let reference = Reference::of(&values(healthy))?;
+        let rise = lasting_rise(&values(search), reference)?;
+        let z = significance(&values(search), rise)?;
+        (z > Z_MIN).then(|| onset_of(bins, search, rise, (quantile, resolution)))
+    });
+    candidates.min_by_key(|onset| onset.interval.nanos())
+}
+
+/// The healthy points, and those among which the onset is sought.
+fn split_reference(points: &[Point], search_start: Time) -> (&[Point], &[Point]) {
+    let earlier = points.partition_point(|point| point.end <= search_start);
+    if earlier >= REFERENCE_POINTS_MIN {
+        return points.split_at(earlier);
+    }
+    let healthy = (points.len() / 4).max(HEALTHY_POINTS_MIN).min(points.len());
+    (&points[..healthy], points)
+}
+
+/// How many standard errors the risen part stands out, or 0 if by less than the least factor.
+fn significance(values: &[f64], rise: Rise) -> Option<f64> {
+    let (before, after) = values.split_at(rise.first);
+    let before = &before[before.len().saturating_sub(60)..];
+    let step = median(after)? - median(before)?;
+    if step < RATIO_MIN.ln() {
+        return Some(0.0);
+    }
+    let sigma = robust_sigma(before)?.max(0.03);
+    let counts = 1.0 / before.len() as f64 + 1.0 / after.len() as f64;
+    // The median's standard error is sqrt(pi / 2) of the mean's.
+    Some(step / (AUTOCORRELATION * sigma * (std::f64::consts::FRAC_PI_2 * counts).sqrt()))
+}
+
+fn onset_of(
+    bins: &[Bin],
+    points: &[Point],
+    rise: Rise,
+    (quantile, resolution): (f64, i64),
+) -> Onset {
+    // The change may have come in the middle of the last calm point, and the first risen point
+    // may be half calm.
+    let (first, last) = rise.interval;
+    let interval = Window::new(points[first.saturating_sub(1)].start, points[last].end);
+    Onset {
+        onset: points[rise.first].start,
+        interval,
+        baseline: baseline(bins, interval.start),
+        quantile,
+        resolution,
+    }
+}
+
+/// Healthy time that ends at an instant.
+pub(crate) fn baseline(bins: &[Bin], end: Time) -> Window {
+    let first = bins.first().map_or(end, |bin| bin.start);
+    let enough = |length: &i64| {
+        let within = |bin: &&Bin| bin.start >= end - *length && bin.end <= end;
+        bins.iter().filter(within).map(|bin| bin.durations.count).sum::<i64>() >= P99_COUNT_MIN
+    };
+    let length = BASELINES.into_iter().find(enough).unwrap_or(REFERENCE);
+    Window::new((end - length).max(first.min(end)), end)
+}
+
+/// Takes bins together until each point has enough requests.
+fn points(bins: &[Bin], quantile: f64, count_min: i64) -> Vec<Point> {
+    let mut points = Vec::new();
+    let mut pending: Option<Bin> = None;
+    for bin in bins {
+        let joined = match pending.take() {
+            Some(mut earlier) if bin.start.nanos() - earlier.end.nanos() <= GAP_MAX => {
+                earlier.durations.merge(&bin.durations);
+                earlier.end = bin.end;
+                earlier
+            }
+            _ => bin.clone(),
+        };
+        if joined.durations.count < count_min {
+            pending = Some(joined);
+            continue;
+        }
+        if let Some(value) = joined.durations.quantile(quantile).filter(|value| *value > 0.0) {
+            points.push(Point { start: joined.start, end: joined.end, value: value.ln() });
+        }
+    }
+    points
+}

@@ -1,0 +1,60 @@
+//! Onsets in made-up traffic.
+
+use upriver_analyze::histogram::Histogram;
+
+use super::{Bin, rise_of};
+use crate::time::{HOUR, MINUTE, Time};
+
+/// Minutes of `count` requests around some milliseconds.
+fn minutes(parts: &[(i64, i64, f64)]) -> Vec<Bin> {
+    let mut bins = Vec::new();
+    let mut minute = 0;
+    for (length, count, milliseconds) in parts {
+        for _ in 0..*length {
+            let mut durations = Histogram::default();
+            for request in 0..*count {
+                // A spread of four to one, shifted a little from minute to minute.
+                let place = (request * 7 + minute * 3) % 20;
+                let factor = 0.5 + 1.5 * place as f64 / 20.0;
+                let nanos = milliseconds * 1e6 * factor;
+                durations.record(format!("{nanos:.0}").parse().expect("a number"));
+            }
+            let start = Time::of(minute * MINUTE);
+            bins.push(Bin { start, end: start + MINUTE, durations });
+            minute += 1;
+        }
+    }
+    bins
+}
+
+fn check(parts: &[(i64, i64, f64)], expected_minute: Option<i64>) {
+    let bins = minutes(parts);
+    let end = bins.last().expect("bins").end;
+    let onset = rise_of(&bins, end - 6 * HOUR, MINUTE);
+    let minute = onset.map(|onset| onset.onset.nanos() / MINUTE);
+    assert_eq!(minute, expected_minute, "{parts:?}");
+    if let Some(onset) = onset {
+        assert!(onset.interval.start <= onset.onset && onset.onset < onset.interval.end);
+        assert!(onset.baseline.end <= onset.interval.start);
+    }
+}
+
+#[test]
+fn the_minute_of_the_rise_is_found_in_dense_and_sparse_traffic() {
+    check(&[(1800, 60, 100.0), (16, 60, 580.0)], Some(1800));
+    check(&[(1700, 5, 100.0), (76, 300, 100.0), (16, 300, 580.0)], Some(1776));
+    check(&[(1440, 60, 100.0), (284, 60, 100.0), (76, 60, 150.0)], Some(1724));
+}
+
+#[test]
+fn a_short_history_is_enough() {
+    check(&[(8, 60, 20.0), (8, 60, 80.0)], Some(8));
+}
+
+#[test]
+fn healthy_and_recovered_operations_have_no_onset() {
+    check(&[(1800, 60, 100.0)], None);
+    check(&[(1700, 60, 100.0), (40, 60, 580.0), (40, 60, 100.0)], None);
+    check(&[(1800, 60, 100.0), (3, 60, 580.0)], None);
+    check(&[(3, 60, 100.0)], None);
+}

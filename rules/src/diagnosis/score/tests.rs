@@ -1,0 +1,1 @@
+//! Weighing made-up evidence.

@@ -1,0 +1,342 @@
+//! What can be measured in two windows, and the one query for each: a finding's figures come from
+//! it, and verification asks it again for other windows.
+
+use serde::{Deserialize, Serialize};
+use upriver_analyze::literal;
+
+use super::reading::{
+    ADJUSTED_COUNT, DURATION, ERROR_COUNT, Edges, SPAN_COUNT, is_operation, operation_rows,
+    payload_rows, within,
+};
+use crate::time::{HOUR, Periods, Time, Window};
+
+/// The spans of a service that carry one name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Operation {
+    /// Their service.
+    pub service: String,
+    /// Their name.
+    pub span_name: String,
+    /// Their kind, such as `SERVER`.
+    pub span_kind: String,
+}
+
+/// Calls from one service to another, as one side reported them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Edge {
+    /// Who calls; empty where unknown.
+    pub client_service: String,
+    /// Who answers.
+    pub server_service: String,
+    /// What is called.
+    pub operation: String,
+    /// Whose spans these are: `client` or `server`.
+    pub reporter: String,
+}
+
+/// Which body of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    /// From client to server.
+    Request,
+    /// From server to client.
+    Response,
+}
+
+impl Direction {
+    /// The word in tables.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Response => "response",
+        }
+    }
+}
+
+/// Which size of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Measure {
+    /// As transferred.
+    Wire,
+    /// Before compression.
+    Uncompressed,
+}
+
+impl Measure {
+    pub(crate) fn column(self) -> &'static str {
+        match self {
+            Self::Wire => "wire_bytes",
+            Self::Uncompressed => "uncompressed_bytes",
+        }
+    }
+}
+
+/// Processor samples of a service.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ProfileOf {
+    /// The service.
+    pub service: String,
+    /// `cpu`, or `samples` where no profile has it.
+    pub sample_type: String,
+}
+
+/// Something that can be measured in any two windows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Signal {
+    /// A quantile of an operation's duration, in milliseconds.
+    Duration {
+        /// The operation.
+        operation: Operation,
+        /// From 0 to 1.
+        quantile: f64,
+    },
+    /// The mean duration of an operation, in milliseconds.
+    MeanDuration {
+        /// The operation.
+        operation: Operation,
+    },
+    /// Requests per second to an operation.
+    RequestRate {
+        /// The operation.
+        operation: Operation,
+    },
+    /// Share of failed requests, in percent.
+    ErrorShare {
+        /// The operation.
+        operation: Operation,
+    },
+    /// Mean time of a call outside of the callee, in milliseconds: network, waiting, reading.
+    CallGap {
+        /// The caller's spans.
+        client: Operation,
+        /// The callee's spans of this caller.
+        server: Operation,
+    },
+    /// A quantile of the body sizes on an edge, in bytes.
+    Payload {
+        /// The edge.
+        edge: Edge,
+        /// Which body.
+        direction: Direction,
+        /// Which size.
+        measure: Measure,
+        /// From 0 to 1.
+        quantile: f64,
+    },
+    /// Share of samples whose stack has a frame of one of these families, in percent.
+    FamilyShare {
+        /// The profiles.
+        profile: ProfileOf,
+        /// The families; a stack counts once.
+        families: Vec<String>,
+    },
+    /// Share of samples whose stack has this function, in percent.
+    FunctionShare {
+        /// The profiles.
+        profile: ProfileOf,
+        /// The function.
+        function: String,
+    },
+    /// Mean of a histogram metric.
+    MetricMean {
+        /// The metric.
+        metric: String,
+        /// Its unit, as sent.
+        unit: String,
+    },
+}
+
+impl Signal {
+    /// Unit of the figures.
+    pub fn unit(&self) -> &str {
+        match self {
+            Self::Duration { .. } | Self::MeanDuration { .. } | Self::CallGap { .. } => "ms",
+            Self::RequestRate { .. } => "requests/s",
+            Self::ErrorShare { .. } | Self::FamilyShare { .. } | Self::FunctionShare { .. } => "%",
+            Self::Payload { .. } => "bytes",
+            Self::MetricMean { unit, .. } => unit,
+        }
+    }
+
+    /// Observations without which the figure says nothing: for a quantile those of a two-sided 95 %
+    /// interval from order statistics (p50 6, p90 36, p99 368), for the rest a handful.
+    pub(crate) fn observations_min(&self) -> i64 {
+        const OTHERS: i64 = 20;
+        match self {
+            Self::Duration { quantile, .. } | Self::Payload { quantile, .. } => match *quantile {
+                q if q >= 0.99 => 368,
+                q if q >= 0.95 => 72,
+                q if q >= 0.9 => 36,
+                _ => OTHERS,
+            },
+            _ => OTHERS,
+        }
+    }
+
+    /// The same quantile, its rank moved by standard errors of `n` observations; none for signals
+    /// that are no quantiles.
+    pub(crate) fn at_rank_shifted(&self, standard_errors: f64, n: i64) -> Option<Self> {
+        let mut shifted = self.clone();
+        let (Self::Duration { quantile, .. } | Self::Payload { quantile, .. }) = &mut shifted
+        else {
+            return None;
+        };
+        let error = (*quantile * (1.0 - *quantile) / (n.max(1) as f64)).sqrt();
+        *quantile = (*quantile + standard_errors * error).clamp(0.0, 1.0);
+        Some(shifted)
+    }
+
+    /// The query with columns `observed`, `baseline` and `n`.
+    pub(crate) fn sql(&self, periods: &Periods) -> String {
+        match self {
+            Self::Duration { operation, quantile } => {
+                let figure = format!("hist_quantile(duration, {quantile}) / 1e6");
+                of_operation(operation, &figure, periods)
+            }
+            Self::MeanDuration { operation } => {
+                let figure = "CAST(sum(duration['sum']) AS DOUBLE) / sum(duration['count']) / 1e6";
+                of_operation(operation, figure, periods)
+            }
+            Self::RequestRate { operation } => request_rate(operation, periods),
+            Self::ErrorShare { operation } => error_share(operation, periods),
+            Self::CallGap { client, server } => call_gap(client, server, periods),
+            Self::Payload { edge, direction, measure, quantile } => {
+                let both = both(periods);
+                let rows =
+                    payload_rows(&Edges::One(edge), *direction, *measure, (&both, periods.at));
+                compare(&format!("hist_quantile(bytes, {quantile})"), "sum(bytes['count'])", &rows)
+            }
+            Self::FamilyShare { profile, families } => {
+                let families: Vec<_> = families.iter().map(|name| literal::text(name)).collect();
+                let condition = format!("family IN ({})", families.join(", "));
+                share_of_samples(profile, &condition, periods)
+            }
+            Self::FunctionShare { profile, function } => {
+                let condition = format!("function = {}", literal::text(function));
+                share_of_samples(profile, &condition, periods)
+            }
+            Self::MetricMean { metric, .. } => metric_mean(metric, periods),
+        }
+    }
+}
+
+fn both(periods: &Periods) -> [(&'static str, Window); 2] {
+    [("now", periods.now), ("before", periods.before)]
+}
+
+/// The same figure of both periods, and the number of observations now.
+fn compare(figure: &str, count: &str, rows: &str) -> String {
+    format!(
+        "WITH sides AS (\n  SELECT period, {figure} AS figure, {count} AS n FROM (\n{rows}\n  ) AS rows GROUP BY period\n)\nSELECT max(figure) FILTER (WHERE period = 'now') AS observed,\n  max(figure) FILTER (WHERE period = 'before') AS baseline,\n  coalesce(max(n) FILTER (WHERE period = 'now'), 0) AS n\nFROM sides"
+    )
+}
+
+fn of_operation(operation: &Operation, figure: &str, periods: &Periods) -> String {
+    let columns = [SPAN_COUNT, DURATION];
+    let rows = operation_rows(&is_operation(operation), &columns, &both(periods), periods.at);
+    compare(figure, "sum(span_count)", &rows)
+}
+
+fn request_rate(operation: &Operation, periods: &Periods) -> String {
+    let columns = [SPAN_COUNT, ADJUSTED_COUNT];
+    let rows = operation_rows(&is_operation(operation), &columns, &both(periods), periods.at);
+    let figure = format!(
+        "sum(adjusted_count_micros) / 1e6 / CASE period WHEN 'now' THEN {} ELSE {} END",
+        seconds_sql(periods.now),
+        seconds_sql(periods.before)
+    );
+    compare(&figure, "sum(span_count)", &rows)
+}
+
+/// Length of a window, always with a decimal point.
+fn seconds_sql(window: Window) -> String {
+    format!("{:?}", window.seconds().max(1e-6))
+}
+
+fn error_share(operation: &Operation, periods: &Periods) -> String {
+    let columns = [SPAN_COUNT, ERROR_COUNT];
+    let rows = operation_rows(&is_operation(operation), &columns, &both(periods), periods.at);
+    let figure = "100.0 * sum(error_count) / nullif(sum(span_count), 0)";
+    compare(figure, "sum(span_count)", &rows)
+}
+
+/// Means subtract: the gap of a mean call is the mean of the gaps.
+fn call_gap(client: &Operation, server: &Operation, periods: &Periods) -> String {
+    let mean = |name: &str, condition: &str| {
+        let columns = [SPAN_COUNT, DURATION];
+        let rows = operation_rows(condition, &columns, &both(periods), periods.at);
+        format!(
+            "{name} AS (\n  SELECT period, CAST(sum(duration['sum']) AS DOUBLE) / sum(duration['count']) / 1e6 AS mean_ms, sum(span_count) AS n FROM (\n{rows}\n  ) AS rows GROUP BY period\n)"
+        )
+    };
+    let of_caller =
+        format!("{} AND parent_service = {}", is_operation(server), literal::text(&client.service));
+    format!(
+        "WITH {},\n{}\nSELECT max(c.mean_ms - s.mean_ms) FILTER (WHERE c.period = 'now') AS observed,\n  max(c.mean_ms - s.mean_ms) FILTER (WHERE c.period = 'before') AS baseline,\n  coalesce(max(c.n) FILTER (WHERE c.period = 'now'), 0) AS n\nFROM calls AS c JOIN answers AS s ON s.period = c.period",
+        mean("calls", &is_operation(client)),
+        mean("answers", &of_caller)
+    )
+}
+
+/// Samples of a service in both periods as `samples(period, stack_id, value, hits)`: a profile
+/// belongs to a period that it lies in entirely. `hits` is how often the profiler looked.
+pub(crate) fn samples_cte(profile: &ProfileOf, periods: &Periods) -> String {
+    let service = literal::text(&profile.service);
+    let whole = Window::new(
+        periods.before.start.min(periods.now.start),
+        periods.now.end.max(periods.before.end),
+    );
+    let period = |name: &str, window: Window| {
+        format!(
+            "WHEN time >= {} AND time_unix_nano + duration_ns <= {} THEN '{name}'",
+            window.start.sql(),
+            window.end.nanos()
+        )
+    };
+    format!(
+        "received AS (\n  SELECT DISTINCT profile_id, period, CASE {} {} END AS side\n  FROM profiles\n  WHERE service_name = {service} AND {} AND time_unix_nano + duration_ns < {}\n),\nsamples AS (\n  SELECT r.side AS period, s.stack_id, s.value,\n    CASE WHEN s.unit = 'nanoseconds' AND r.period > 0 THEN s.value / r.period ELSE s.value END AS hits\n  FROM profile_samples AS s JOIN received AS r ON r.profile_id = s.profile_id AND r.side IS NOT NULL\n  WHERE s.service_name = {service} AND s.sample_type = {} AND {}\n)",
+        period("now", periods.now),
+        period("before", periods.before),
+        within("time", whole),
+        periods.at.nanos(),
+        literal::text(&profile.sample_type),
+        within("s.time", whole)
+    )
+}
+
+/// A condition on the days on which frames of the periods' stacks were written.
+pub(crate) fn frame_days(periods: &Periods) -> String {
+    let start = periods.before.start.min(periods.now.start);
+    let end = periods.now.end.max(periods.before.end);
+    let day = |time: Time| Time::of(time.nanos().div_euclid(24 * HOUR) * 24 * HOUR);
+    within("time", Window::new(day(start), day(end) + 24 * HOUR))
+}
+
+fn share_of_samples(profile: &ProfileOf, condition: &str, periods: &Periods) -> String {
+    format!(
+        "WITH {},\nmatching AS (\n  SELECT DISTINCT stack_id FROM profile_stack_frames\n  WHERE {condition} AND {}\n),\nsides AS (\n  SELECT s.period, 100.0 * coalesce(sum(s.value) FILTER (WHERE m.stack_id IS NOT NULL), 0) / nullif(sum(s.value), 0) AS figure, sum(s.hits) AS n\n  FROM samples AS s LEFT JOIN matching AS m ON m.stack_id = s.stack_id GROUP BY s.period\n)\nSELECT max(figure) FILTER (WHERE period = 'now') AS observed,\n  max(figure) FILTER (WHERE period = 'before') AS baseline,\n  coalesce(max(n) FILTER (WHERE period = 'now'), 0) AS n\nFROM sides",
+        samples_cte(profile, periods),
+        frame_days(periods)
+    )
+}
+
+/// Deltas are summed; a cumulative series counts with what it grew within the period. Sums are
+/// decimals, so that their order does not matter.
+fn metric_mean(metric: &str, periods: &Periods) -> String {
+    let part = |name: &str, window: Window| {
+        format!(
+            "  SELECT '{name}' AS period, temporality, series_id, start_unix_nano, count,\n    TRY_CAST(sum AS DECIMAL(38, 6)) AS sum FROM metric_histograms\n  WHERE metric_name = {} AND {} AND time_unix_nano < {}",
+            literal::text(metric),
+            within("time", window),
+            periods.at.nanos()
+        )
+    };
+    format!(
+        "WITH points AS (\n{}\n  UNION ALL\n{}\n),\nseries AS (\n  SELECT period, sum(count) AS count, sum(sum) AS total FROM points WHERE temporality = 'delta' GROUP BY period\n  UNION ALL\n  SELECT period, max(count) - min(count), max(sum) - min(sum) FROM points\n  WHERE temporality IS DISTINCT FROM 'delta' GROUP BY period, series_id, start_unix_nano\n),\nsides AS (\n  SELECT period, CAST(sum(total) AS DOUBLE) / nullif(sum(count), 0) AS figure, sum(count) AS n FROM series GROUP BY period\n)\nSELECT max(figure) FILTER (WHERE period = 'now') AS observed,\n  max(figure) FILTER (WHERE period = 'before') AS baseline,\n  coalesce(max(n) FILTER (WHERE period = 'now'), 0) AS n\nFROM sides",
+        part("now", periods.now),
+        part("before", periods.before)
+    )
+}

@@ -1,0 +1,162 @@
+//! From weighed causes to a verdict: what is named, what was ruled out and by what, or that nothing
+//! is supported.
+
+use super::actions;
+use super::changes::{Candidate, Candidates};
+use super::document::{Action, CauseKind, Hypothesis, RootCause, RuledOut, Verdict};
+use super::payload::Payloads;
+use super::score::{CONFIDENCE_NAMED, FORMULA, MARGIN_NAMED, Weighed};
+use crate::figures;
+
+/// Hypotheses that are printed, whatever their confidence.
+const HYPOTHESES_MIN: usize = 3;
+/// Further ones from this confidence on.
+const CONFIDENCE_SHOWN: f64 = 0.01;
+/// A cause is confirmed from this confidence on, if its own signals and two links show it.
+const CONFIDENCE_CONFIRMED: f64 = 0.9;
+const LINKS_CONFIRMED: usize = 2;
+
+/// What the weighing came to.
+#[derive(Debug)]
+pub(crate) struct Conclusion {
+    pub(crate) verdict: Verdict,
+    pub(crate) root_cause: Option<RootCause>,
+    pub(crate) hypotheses: Vec<Hypothesis>,
+    pub(crate) ruled_out: Vec<RuledOut>,
+    pub(crate) actions: Vec<Action>,
+}
+
+/// Concludes.
+pub(crate) fn conclude(
+    service: &str,
+    weighed: &[Weighed],
+    candidates: &Candidates,
+    payloads: &Payloads,
+) -> Conclusion {
+    let named = named(weighed);
+    let verdict = match named {
+        None => Verdict::Inconclusive,
+        Some(top) if is_confirmed(top) => Verdict::Confirmed,
+        Some(_) => Verdict::Likely,
+    };
+    Conclusion {
+        verdict,
+        root_cause: named.map(|top| root_cause(top, candidates)),
+        hypotheses: hypotheses(weighed, candidates),
+        ruled_out: decoys(service, weighed, (named, candidates)),
+        actions: actions(service, named, candidates, payloads),
+    }
+}
+
+/// The likeliest cause, if it is likely enough, ahead of the next, and a cause at all.
+fn named(weighed: &[Weighed]) -> Option<&Weighed> {
+    let (top, rest) = weighed.split_first()?;
+    let ahead = rest.first().is_none_or(|next| top.weight - next.weight >= MARGIN_NAMED);
+    let is_cause = top.kind != CauseKind::Unknown && top.is_shown;
+    (is_cause && ahead && top.confidence >= CONFIDENCE_NAMED).then_some(top)
+}
+
+fn is_confirmed(top: &Weighed) -> bool {
+    matches!(top.kind, CauseKind::Deploy | CauseKind::ConfigChange)
+        && top.confidence >= CONFIDENCE_CONFIRMED
+        && top.links >= LINKS_CONFIRMED
+}
+
+fn candidate<'a>(weighed: &Weighed, candidates: &'a Candidates) -> Option<&'a Candidate> {
+    candidates.weighed.get(weighed.change?)
+}
+
+fn root_cause(top: &Weighed, candidates: &Candidates) -> RootCause {
+    RootCause {
+        kind: top.kind,
+        service: top.service.clone().unwrap_or_default(),
+        operation: top.operation.clone(),
+        mechanism: top.mechanism,
+        deploy: candidate(top, candidates).map(|candidate| candidate.change.reference()),
+        confidence: top.confidence,
+        formula: FORMULA.to_owned(),
+        findings: top.supporting.clone(),
+    }
+}
+
+fn hypotheses(weighed: &[Weighed], candidates: &Candidates) -> Vec<Hypothesis> {
+    let mut hypotheses: Vec<Hypothesis> = Vec::new();
+    for (index, cause) in weighed.iter().enumerate() {
+        if index >= HYPOTHESES_MIN && cause.confidence < CONFIDENCE_SHOWN {
+            break;
+        }
+        // Equal weights are an equal rank.
+        let tied = index > 0 && (weighed[index - 1].weight - cause.weight).abs() < 1e-9;
+        let rank = match hypotheses.last() {
+            Some(before) if tied => before.rank,
+            _ => index + 1,
+        };
+        hypotheses.push(Hypothesis {
+            rank,
+            kind: cause.kind,
+            service: cause.service.clone(),
+            mechanism: cause.mechanism,
+            deploy: candidate(cause, candidates).map(|candidate| candidate.change.reference()),
+            confidence: cause.confidence,
+            evidence: cause.evidence.clone(),
+            supporting: cause.supporting.clone(),
+            against: cause.against.clone(),
+        });
+    }
+    hypotheses
+}
+
+/// Every change that is not blamed, with the reason.
+fn decoys(
+    service: &str,
+    weighed: &[Weighed],
+    (named, candidates): (Option<&Weighed>, &Candidates),
+) -> Vec<RuledOut> {
+    let blamed = named.and_then(|top| top.change);
+    let mut decoys: Vec<(usize, RuledOut)> = weighed
+        .iter()
+        .filter(|cause| cause.change != blamed || named.is_none())
+        .filter_map(|cause| Some((cause.change?, candidate(cause, candidates)?, cause)))
+        .filter_map(|(index, candidate, cause)| {
+            let reason = reason(service, candidate, cause)?;
+            let mut findings = vec![candidate.finding.clone()];
+            findings.extend(candidate.signals.iter().map(|signal| signal.finding.clone()));
+            let what = format!("{} {}", candidate.change.kind, candidate.change.name());
+            Some((index, RuledOut { what, reason, findings }))
+        })
+        .collect();
+    decoys.sort_by_key(|(index, _)| *index);
+    decoys.into_iter().map(|(_, decoy)| decoy).collect()
+}
+
+/// Why a change is not blamed; `None` while it may still be the cause.
+fn reason(service: &str, candidate: &Candidate, cause: &Weighed) -> Option<String> {
+    let change = &candidate.change;
+    if cause.is_vetoed {
+        return Some(format!("began at {}, after the onset", change.start.clock()));
+    }
+    if candidate.distance.is_none() {
+        return Some(format!("no calls between {service} and {}", change.service));
+    }
+    let has_changed = candidate.signals.iter().any(|signal| signal.has_changed);
+    if !candidate.signals.is_empty() && !has_changed {
+        return Some(format!("none of {}'s own figures changed at it", change.service));
+    }
+    (cause.confidence < CONFIDENCE_SHOWN)
+        .then(|| format!("confidence {}", figures::percent(100.0 * cause.confidence)))
+}
+
+fn actions(
+    service: &str,
+    named: Option<&Weighed>,
+    candidates: &Candidates,
+    payloads: &Payloads,
+) -> Vec<Action> {
+    let Some(top) = named else { return actions::without_cause(service) };
+    let culprit = top.service.as_deref().unwrap_or(service);
+    let growth = payloads.growths.iter().find(|growth| growth.producer() == culprit);
+    match candidate(top, candidates) {
+        Some(candidate) => actions::against_change(&candidate.change, top.mechanism, growth),
+        None => actions::against_dependency(culprit, growth),
+    }
+}

@@ -1,0 +1,94 @@
+//! The statistics of the diagnosis: robust location and scale, change points, shares, heterogeneity.
+//! No step of a diagnosis has formulas of its own.
+
+pub(crate) mod change_point;
+pub(crate) mod heterogeneity;
+
+/// Makes a median absolute deviation the standard deviation of a normal distribution.
+const MAD_TO_SIGMA: f64 = 1.4826;
+/// Samples of a profile come in clusters (a request, a collection cycle): their variance is this
+/// many times the binomial one.
+const DESIGN_EFFECT: f64 = 2.0;
+/// Two-sided 95 % of the normal distribution.
+pub(crate) const Z_95: f64 = 1.96;
+
+/// The value at a rank from 0 to 1 of some finite numbers, interpolated; `None` if there are none.
+pub(crate) fn quantile(values: &[f64], q: f64) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let position = q.clamp(0.0, 1.0) * sorted.len().checked_sub(1)? as f64;
+    let (below, above) = (position.floor(), position.ceil());
+    let at = |position: f64| sorted.get(index(position)).copied();
+    let (low, high) = (at(below)?, at(above)?);
+    Some(low + (high - low) * (position - below))
+}
+
+/// The middle of some finite numbers.
+pub(crate) fn median(values: &[f64]) -> Option<f64> {
+    quantile(values, 0.5)
+}
+
+/// Spread as the standard deviation of a normal distribution with the same median absolute
+/// deviation, so that a few wild values do not matter.
+pub(crate) fn robust_sigma(values: &[f64]) -> Option<f64> {
+    let middle = median(values)?;
+    let deviations: Vec<f64> = values.iter().map(|value| (value - middle).abs()).collect();
+    Some(MAD_TO_SIGMA * median(&deviations)?)
+}
+
+/// How many standard errors a share has moved, on log-odds: `k` of `n` now and before. Half a sample
+/// is added to each side, so that shares of 0 and 1 have odds (Haldane, Anscombe).
+pub(crate) fn share_z(now: (f64, f64), before: (f64, f64)) -> f64 {
+    let (k1, n1, k0, n0) = (now.0, now.1, before.0, before.1);
+    if n1 <= 0.0 || n0 <= 0.0 {
+        return 0.0;
+    }
+    let logit = |k: f64, n: f64| ((k + 0.5) / (n - k + 0.5)).ln();
+    let variance = |k: f64, n: f64| 1.0 / (k + 0.5) + 1.0 / (n - k + 0.5);
+    let error = (DESIGN_EFFECT * (variance(k1, n1) + variance(k0, n0))).sqrt();
+    (logit(k1, n1) - logit(k0, n0)) / error
+}
+
+/// How far a share may lie from what was counted: half the width of its 95 % interval.
+pub(crate) fn share_margin(share: f64, n: f64) -> f64 {
+    if n <= 0.0 {
+        return 1.0;
+    }
+    Z_95 * (DESIGN_EFFECT * (share * (1.0 - share)).max(1.0 / n) / n).sqrt()
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a rank within the length of a slice"
+)]
+fn index(position: f64) -> usize {
+    position as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{median, quantile, robust_sigma, share_z};
+
+    #[test]
+    fn a_wild_value_moves_neither_median_nor_sigma() {
+        let calm = [1.0, 2.0, 3.0, 4.0, 5.0];
+        let wild = [1.0, 2.0, 3.0, 4.0, 5000.0];
+        assert_eq!(median(&calm), median(&wild));
+        assert_eq!(robust_sigma(&calm), robust_sigma(&wild));
+        assert_eq!(quantile(&calm, 0.25), Some(2.0));
+        assert_eq!(median(&[]), None);
+    }
+
+    /// The z of shares 4 -> 22 % at several numbers of samples, worked out by hand with the
+    /// binomial variance twice as large.
+    #[test]
+    fn significance_of_a_share_grows_with_the_samples() {
+        for (n, expected) in [(300.0, 4.1), (1000.0, 7.6), (3000.0, 13.1)] {
+            let z = share_z((0.22 * n, n), (0.04 * n, n));
+            assert!((z - expected).abs() < 0.25, "{n}: {z}");
+        }
+        assert!(share_z((4.0, 100.0), (4.0, 100.0)).abs() < 1e-9);
+        assert!(share_z((4.0, 0.0), (4.0, 100.0)).abs() < 1e-9);
+    }
+}
