@@ -1,0 +1,7 @@
+//! Seeded scenarios: telemetry of incidents whose figures are known, because they were put there.
+//!
+//! Nothing here shares code or constants with what diagnoses it, so a test that compares the two
+//! compares two independent things.
+
+mod pprof;
+pub mod scenario;
