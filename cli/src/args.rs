@@ -1,0 +1,289 @@
+//! What can be typed: clap types alone, no behaviour.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// OpenTelemetry backend that says what upstream changed and made you slow.
+#[derive(Debug, Parser)]
+#[command(name = "upriver", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Receive OTLP, profiles and deploy events, and answer queries
+    Serve(ServeArgs),
+    /// Play an incident through real OTLP into an embedded server, then diagnose it
+    Demo(DemoArgs),
+    /// Say what changed and made a service slow
+    Diagnose(DiagnoseArgs),
+    /// Say whether a rollback brought every named signal back
+    Verify(VerifyArgs),
+    /// Run one SQL query, or a prompt
+    Sql(SqlArgs),
+    /// Read files or case folders into a data folder
+    Import(ImportArgs),
+    /// Changes to services
+    #[command(subcommand)]
+    Deploy(DeployCommand),
+    /// The health of the tables
+    #[command(subcommand)]
+    Storage(StorageCommand),
+    /// Rule files
+    #[command(subcommand)]
+    Rules(RulesCommand),
+}
+
+/// `upriver serve`
+#[derive(Debug, Args)]
+pub(crate) struct ServeArgs {
+    /// Configuration file (YAML)
+    #[arg(long, value_name = "FILE", env = "UPRIVER_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Folder of the tables
+    #[arg(long, value_name = "DIR", env = "UPRIVER_DATA")]
+    pub(crate) data: Option<String>,
+    /// Folder of the write-ahead log
+    #[arg(long, value_name = "DIR", env = "UPRIVER_WAL")]
+    pub(crate) wal: Option<PathBuf>,
+    /// Address of OTLP/gRPC
+    #[arg(long, value_name = "ADDRESS", env = "UPRIVER_OTLP_GRPC")]
+    pub(crate) otlp_grpc: Option<String>,
+    /// Address of OTLP/HTTP
+    #[arg(long, value_name = "ADDRESS", env = "UPRIVER_OTLP_HTTP")]
+    pub(crate) otlp_http: Option<String>,
+    /// Address of profile push, deploys, SQL, health and metrics
+    #[arg(long, value_name = "ADDRESS", env = "UPRIVER_API")]
+    pub(crate) api: Option<String>,
+    /// Cut bad frames out of the write-ahead log instead of refusing to start
+    #[arg(long)]
+    pub(crate) wal_repair: bool,
+    /// Write the bound addresses to this file as JSON once everything listens
+    #[arg(long, value_name = "FILE")]
+    pub(crate) addresses_file: Option<PathBuf>,
+}
+
+/// `upriver demo`
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Scenario to play
+    #[arg(value_enum, default_value_t = ScenarioName::Checkout)]
+    pub(crate) scenario: ScenarioName,
+    /// Keep the data in this new or empty folder (default: a new folder below the system's temporary one)
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Seed of the generator
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Write the scenario as an importable case into this folder and stop
+    #[arg(long, value_name = "DIR")]
+    pub(crate) write_case: Option<PathBuf>,
+}
+
+/// The scenarios that `demo` plays.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum ScenarioName {
+    /// The checkout incident: an upstream deploy makes responses ten times larger
+    Checkout,
+    /// The same, with the allocations inside the serialiser
+    NestedAllocation,
+    /// The inflation starts an hour before the deploy
+    InflationBeforeDeploy,
+    /// The deploy happens and nothing gets slower
+    DeployWithoutInflation,
+    /// The inflation happens and nothing was deployed
+    InflationWithoutDeploy,
+    /// The checkout incident with hostile names
+    HostileNames,
+}
+
+/// Where a reading command finds the data.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct SourceArgs {
+    /// A running server
+    #[arg(long, value_name = "URL", env = "UPRIVER_SERVER", conflicts_with = "data")]
+    pub(crate) server: Option<String>,
+    /// A data folder; no server is needed
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Partitions in which a query on a data folder runs (default: one per core)
+    #[arg(long, value_name = "N", hide = true)]
+    pub(crate) partitions: Option<usize>,
+}
+
+/// `upriver diagnose`
+#[derive(Debug, Args)]
+pub(crate) struct DiagnoseArgs {
+    /// Service with the symptom (default: every service is tested)
+    #[arg(long)]
+    pub(crate) service: Option<String>,
+    /// Its operation: the server span's name
+    #[arg(long, requires = "service")]
+    pub(crate) operation: Option<String>,
+    /// Diagnose as of this instant (RFC 3339); nothing later is read
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<jiff::Timestamp>,
+    /// Length of the current window
+    #[arg(long, value_name = "DURATION", default_value = "15m")]
+    pub(crate) window: jiff::SignedDuration,
+    /// Latency that the symptom's percentile should have, if one was agreed
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) objective: Option<jiff::SignedDuration>,
+    /// Form of the answer
+    #[arg(long, value_enum, default_value_t = DocumentFormat::Text)]
+    pub(crate) format: DocumentFormat,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+}
+
+/// `upriver verify`
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// A deploy (`SERVICE@VERSION` or its id), or the id of a diagnosis
+    #[arg(value_name = "DEPLOY|DIAGNOSIS")]
+    pub(crate) subject: String,
+    /// Judge as of this instant (RFC 3339); nothing later is read
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<jiff::Timestamp>,
+    /// Form of the answer
+    #[arg(long, value_enum, default_value_t = DocumentFormat::Text)]
+    pub(crate) format: DocumentFormat,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+}
+
+/// Forms of a document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DocumentFormat {
+    /// For a person at a terminal
+    Text,
+    /// The document itself
+    Json,
+    /// For a ticket
+    Markdown,
+}
+
+/// `upriver sql`
+#[derive(Debug, Args)]
+pub(crate) struct SqlArgs {
+    /// The query; without it, queries are read from standard input
+    pub(crate) query: Option<String>,
+    /// Form of the rows
+    #[arg(long, value_enum, default_value_t = RowFormat::Table)]
+    pub(crate) format: RowFormat,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+}
+
+/// Forms of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RowFormat {
+    /// A table for a terminal
+    Table,
+    /// An array of objects
+    Json,
+    /// One object a line
+    Jsonl,
+    /// Comma-separated values with a header
+    Csv,
+}
+
+/// `upriver import`
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// Files (OTLP JSON lines, pprof, deploy events; plain, .gz or .zst) or case folders
+    #[arg(required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Folder of the tables
+    #[arg(long, value_name = "DIR", env = "UPRIVER_DATA", default_value = "./upriver-data")]
+    pub(crate) data: PathBuf,
+    /// Service of profiles that are given as single files
+    #[arg(long)]
+    pub(crate) service: Option<String>,
+}
+
+/// `upriver deploy`
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeployCommand {
+    /// List the changes, explicit and inferred
+    List(DeployListArgs),
+}
+
+/// `upriver deploy list`
+#[derive(Debug, Args)]
+pub(crate) struct DeployListArgs {
+    /// Only this service
+    #[arg(long)]
+    pub(crate) service: Option<String>,
+    /// Form of the rows
+    #[arg(long, value_enum, default_value_t = RowFormat::Table)]
+    pub(crate) format: RowFormat,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+}
+
+/// `upriver storage`
+#[derive(Debug, Subcommand)]
+pub(crate) enum StorageCommand {
+    /// Files, rows and bytes of every table
+    Status(StorageArgs),
+    /// Merge small files into large sorted ones
+    Compact(StorageArgs),
+}
+
+/// A data folder.
+#[derive(Debug, Args)]
+pub(crate) struct StorageArgs {
+    /// Folder of the tables
+    #[arg(long, value_name = "DIR", env = "UPRIVER_DATA", default_value = "./upriver-data")]
+    pub(crate) data: PathBuf,
+    /// Form of the rows
+    #[arg(long, value_enum, default_value_t = RowFormat::Table)]
+    pub(crate) format: RowFormat,
+}
+
+/// `upriver rules`
+#[derive(Debug, Subcommand)]
+pub(crate) enum RulesCommand {
+    /// List the rules of the library and of the given files
+    List(RulesListArgs),
+    /// Check rule files
+    Check(RulesCheckArgs),
+    /// Evaluate the rules once
+    Run(RulesRunArgs),
+}
+
+/// `upriver rules list`
+#[derive(Debug, Args)]
+pub(crate) struct RulesListArgs {
+    /// Rule files or folders besides the library
+    pub(crate) paths: Vec<PathBuf>,
+}
+
+/// `upriver rules check`
+#[derive(Debug, Args)]
+pub(crate) struct RulesCheckArgs {
+    /// Rule files or folders
+    #[arg(required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+}
+
+/// `upriver rules run`
+#[derive(Debug, Args)]
+pub(crate) struct RulesRunArgs {
+    /// Rule files or folders besides the library
+    pub(crate) paths: Vec<PathBuf>,
+    /// Evaluate as of this instant (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<jiff::Timestamp>,
+    /// Form of the findings
+    #[arg(long, value_enum, default_value_t = RowFormat::Table)]
+    pub(crate) format: RowFormat,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+}

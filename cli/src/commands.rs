@@ -1,0 +1,11 @@
+//! One file per command.
+
+pub(crate) mod demo;
+pub(crate) mod deploy;
+pub(crate) mod diagnose;
+pub(crate) mod import;
+pub(crate) mod rules;
+pub(crate) mod serve;
+pub(crate) mod sql;
+pub(crate) mod storage;
+pub(crate) mod verify;

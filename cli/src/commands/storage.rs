@@ -1,0 +1,61 @@
+//! `upriver storage`: what the tables consist of, and their compaction.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use upriver_store::reader::Reader;
+use upriver_store::schema::Table;
+use upriver_store::snapshot::SnapshotSource;
+use upriver_store::store::{Store, StoreOptions};
+
+use crate::args::StorageArgs;
+use crate::error::Advise;
+use crate::output::Output;
+use crate::run::Outcome;
+use crate::target;
+
+/// Files, rows and bytes of every table.
+pub(crate) async fn status(args: StorageArgs, output: &mut Output<'_>) -> anyhow::Result<Outcome> {
+    let reader = Reader::open(options(&args), upriver_ingest::replay())
+        .await
+        .with_context(|| format!("could not read the data folder `{}`", args.data.display()))
+        .hint("name the folder with `--data DIR`")?;
+    let snapshot = reader.snapshot();
+    let tables = Table::ALL.map(|table| (table, snapshot.table(table)));
+    let names = StringArray::from_iter_values(tables.iter().map(|(table, _)| table.name()));
+    let sums = |of: fn(&upriver_store::snapshot::DataFile) -> u64| {
+        let sum = |files: &[upriver_store::snapshot::DataFile]| files.iter().map(of).sum::<u64>();
+        counts(tables.iter().map(|(_, view)| sum(&view.files)))
+    };
+    let hot = |view: &upriver_store::snapshot::TableSnapshot| {
+        view.hot.iter().map(|rows| rows.num_rows() as u64).sum::<u64>()
+    };
+    let rows = RecordBatch::try_from_iter([
+        ("table", Arc::new(names) as ArrayRef),
+        ("files", counts(tables.iter().map(|(_, view)| view.files.len() as u64))),
+        ("rows", sums(|file| file.rows)),
+        ("bytes", sums(|file| file.size_bytes)),
+        ("hot_rows", counts(tables.iter().map(|(_, view)| hot(view)))),
+    ])?;
+    target::write_rows(&[rows], args.format, output)?;
+    Ok(Outcome::Done)
+}
+
+/// Merges small files; takes the folder's lock.
+pub(crate) async fn compact(args: StorageArgs, output: &mut Output<'_>) -> anyhow::Result<Outcome> {
+    let store = Store::open(options(&args), upriver_ingest::replay()).await?;
+    store.flush().await?;
+    let report = store.compact().await?;
+    store.close().await?;
+    output.note(format!("compacted `{}`: {report}", args.data.display()))?;
+    Ok(Outcome::Done)
+}
+
+fn options(args: &StorageArgs) -> StoreOptions {
+    StoreOptions { data: args.data.clone(), ..StoreOptions::default() }
+}
+
+fn counts(values: impl Iterator<Item = u64>) -> ArrayRef {
+    Arc::new(Int64Array::from_iter_values(values.map(|n| i64::try_from(n).unwrap_or(i64::MAX))))
+}

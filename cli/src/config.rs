@@ -1,0 +1,383 @@
+//! Settings of the service: flag before environment before file before default.
+//!
+//! The file is YAML in the Collector's manner; unknown keys are refused with their line and the key
+//! that was most likely meant. No file is needed to start.
+
+mod error;
+mod file;
+mod nearest;
+mod unbuilt;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use upriver_analyze::SessionOptions;
+use upriver_ingest::server::Limits;
+use upriver_store::store::{Durability, StoreOptions};
+
+pub(crate) use error::ConfigError;
+pub(crate) use value::Environment;
+
+use error::Place;
+use file::{File, Given, Origin};
+
+/// Where the tables are unless something else is said.
+const DATA_DEFAULT: &str = "./upriver-data";
+const GRPC_PORT: u16 = 4317;
+const HTTP_PORT: u16 = 4318;
+const API_PORT: u16 = 4040;
+
+/// Everything that the service needs to run.
+#[derive(Clone, Debug)]
+pub(crate) struct ServeSettings {
+    /// OTLP/gRPC.
+    pub(crate) grpc: Endpoint,
+    /// OTLP/HTTP.
+    pub(crate) otlp_http: Endpoint,
+    /// Profiles, deploys, SQL, health, metrics.
+    pub(crate) api: Endpoint,
+    /// Names besides loopback under which the service is reached.
+    pub(crate) allowed_hosts: Vec<String>,
+    /// Limits of the receivers.
+    pub(crate) limits: Limits,
+    /// The store.
+    pub(crate) store: StoreOptions,
+    /// Queries.
+    pub(crate) query: SessionOptions,
+    /// The service's own log.
+    pub(crate) logs: LogSettings,
+    /// Keys that were given and do nothing yet.
+    pub(crate) without_effect: Vec<&'static str>,
+}
+
+/// A listener.
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoint {
+    /// Where it listens; port 0 takes a free one.
+    pub(crate) address: SocketAddr,
+    /// Origins of web pages that may send requests.
+    pub(crate) origins: Vec<String>,
+}
+
+/// The service's own log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LogSettings {
+    /// Least severe level that is written.
+    pub(crate) level: tracing::Level,
+    /// One JSON object a line instead of text.
+    pub(crate) json: bool,
+}
+
+/// What was said on the command line.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Overrides {
+    /// `--data`
+    pub(crate) data: Option<String>,
+    /// `--wal`
+    pub(crate) wal: Option<PathBuf>,
+    /// `--otlp-grpc`
+    pub(crate) otlp_grpc: Option<String>,
+    /// `--otlp-http`
+    pub(crate) otlp_http: Option<String>,
+    /// `--api`
+    pub(crate) api: Option<String>,
+    /// `--wal-repair`
+    pub(crate) wal_repair: bool,
+}
+
+impl ServeSettings {
+    /// The defaults on free ports of loopback: for a server inside another command.
+    pub(crate) fn embedded(data: PathBuf) -> Self {
+        let mut settings = Self::default();
+        settings.store.data = data;
+        for endpoint in [&mut settings.grpc, &mut settings.otlp_http, &mut settings.api] {
+            endpoint.address.set_port(0);
+        }
+        settings
+    }
+
+    /// The settings of a file, the environment and the command line together.
+    pub(crate) fn load(
+        path: Option<&Path>,
+        environment: Environment<'_>,
+        overrides: &Overrides,
+    ) -> Result<Self, ConfigError> {
+        let text = match path {
+            Some(path) => std::fs::read_to_string(path)
+                .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?,
+            None => String::new(),
+        };
+        let path = path.unwrap_or_else(|| Path::new("configuration"));
+        let mut file = parse(path, &text)?;
+        for (name, place) in ENVIRONMENT {
+            if let Some(text) = environment(name) {
+                *place(&mut file) = Some(Given { text, origin: Origin::Environment(name) });
+            }
+        }
+        override_file(&mut file, overrides);
+        let mut settings = Reader { path, environment }.settings(&file)?;
+        settings.store.wal_repair = overrides.wal_repair;
+        Ok(settings)
+    }
+}
+
+impl Default for ServeSettings {
+    fn default() -> Self {
+        Self {
+            grpc: Endpoint::loopback(GRPC_PORT),
+            otlp_http: Endpoint::loopback(HTTP_PORT),
+            api: Endpoint::loopback(API_PORT),
+            allowed_hosts: Vec::new(),
+            limits: Limits::default(),
+            store: StoreOptions { data: PathBuf::from(DATA_DEFAULT), ..StoreOptions::default() },
+            query: SessionOptions::default(),
+            logs: LogSettings { level: tracing::Level::INFO, json: false },
+            without_effect: Vec::new(),
+        }
+    }
+}
+
+impl Endpoint {
+    fn loopback(port: u16) -> Self {
+        Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), origins: Vec::new() }
+    }
+}
+
+/// A value's place in the file, made if it is not there.
+type PlaceOf = fn(&mut File) -> &mut Option<Given>;
+
+macro_rules! place {
+    ($file:ident, $($section:ident).+ => $leaf:ident) => {
+        &mut $file$(.$section.get_or_insert_default())+.$leaf
+    };
+}
+
+/// Settings that the environment may give, besides the ones that are flags too.
+const ENVIRONMENT: [(&str, PlaceOf); 9] = [
+    ("UPRIVER_OTLP_GRPC_INSECURE", |f| place!(f, receivers.otlp.protocols.grpc => insecure)),
+    ("UPRIVER_OTLP_HTTP_INSECURE", |f| place!(f, receivers.otlp.protocols.http => insecure)),
+    ("UPRIVER_API_INSECURE", |f| place!(f, api => insecure)),
+    ("UPRIVER_DURABILITY", |f| place!(f, storage => durability)),
+    ("UPRIVER_COMMIT_INTERVAL", |f| place!(f, storage => commit_interval)),
+    ("UPRIVER_QUERY_MEMORY_LIMIT", |f| place!(f, query => memory_limit)),
+    ("UPRIVER_QUERY_TIMEOUT", |f| place!(f, query => timeout)),
+    ("UPRIVER_LOG_LEVEL", |f| place!(f, service.telemetry.logs => level)),
+    ("UPRIVER_LOG_ENCODING", |f| place!(f, service.telemetry.logs => encoding)),
+];
+
+fn parse(path: &Path, text: &str) -> Result<File, ConfigError> {
+    if text.trim().is_empty() {
+        return Ok(File::default());
+    }
+    let file: Option<File> =
+        serde_saphyr::from_str(text).map_err(|error| error::malformed(path, &error))?;
+    Ok(file.unwrap_or_default())
+}
+
+fn override_file(file: &mut File, overrides: &Overrides) {
+    let wal = overrides.wal.as_ref().map(|path| path.to_string_lossy().into_owned());
+    let flags: [(&'static str, &Option<String>, PlaceOf); 5] = [
+        ("--data", &overrides.data, |f| place!(f, storage => path)),
+        ("--wal", &wal, |f| place!(f, storage => wal)),
+        (
+            "--otlp-grpc",
+            &overrides.otlp_grpc,
+            |f| place!(f, receivers.otlp.protocols.grpc => endpoint),
+        ),
+        (
+            "--otlp-http",
+            &overrides.otlp_http,
+            |f| place!(f, receivers.otlp.protocols.http => endpoint),
+        ),
+        ("--api", &overrides.api, |f| place!(f, api => endpoint)),
+    ];
+    for (name, value, place) in flags {
+        if let Some(text) = value {
+            *place(file) = Some(Given { text: text.clone(), origin: Origin::Flag(name) });
+        }
+    }
+}
+
+/// Makes settings of what was given.
+struct Reader<'a> {
+    path: &'a Path,
+    environment: Environment<'a>,
+}
+
+impl Reader<'_> {
+    fn settings(&self, file: &File) -> Result<ServeSettings, ConfigError> {
+        let without_effect = unbuilt::check(file, self)?;
+        let mut settings = ServeSettings { without_effect, ..ServeSettings::default() };
+        self.receivers(file, &mut settings)?;
+        self.storage(file, &mut settings.store)?;
+        if let Some(query) = &file.query {
+            let limit = &mut settings.query.memory_limit_bytes;
+            self.set("query.memory_limit", query.memory_limit.as_ref(), value::bytes, limit)?;
+            let timeout = &mut settings.query.timeout;
+            self.set("query.timeout", query.timeout.as_ref(), value::duration, timeout)?;
+        }
+        let service = file.service.clone().unwrap_or_default();
+        let hosts = service.allowed_hosts.unwrap_or_default();
+        settings.allowed_hosts = self.texts("service.allowed_hosts", &hosts)?;
+        let logs = service.telemetry.and_then(|telemetry| telemetry.logs).unwrap_or_default();
+        let level = &mut settings.logs.level;
+        self.set("service.telemetry.logs.level", logs.level.as_ref(), log_level, level)?;
+        let json = &mut settings.logs.json;
+        self.set("service.telemetry.logs.encoding", logs.encoding.as_ref(), log_encoding, json)?;
+        Ok(settings)
+    }
+
+    fn receivers(&self, file: &File, settings: &mut ServeSettings) -> Result<(), ConfigError> {
+        let otlp = file.receivers.clone().unwrap_or_default().otlp.unwrap_or_default();
+        let protocols = otlp.protocols.unwrap_or_default();
+        let grpc = protocols.grpc.unwrap_or_default();
+        let keys =
+            ("receivers.otlp.protocols.grpc.endpoint", "receivers.otlp.protocols.grpc.insecure");
+        self.endpoint(keys, grpc.endpoint.as_ref(), grpc.insecure.as_ref(), &mut settings.grpc)?;
+        let limit = &mut settings.limits.grpc_message_bytes_max;
+        let key = "receivers.otlp.protocols.grpc.max_recv_msg_size_mib";
+        self.set(key, grpc.max_recv_msg_size_mib.as_ref(), mebibytes, limit)?;
+
+        let http = protocols.http.unwrap_or_default();
+        let keys =
+            ("receivers.otlp.protocols.http.endpoint", "receivers.otlp.protocols.http.insecure");
+        self.endpoint(
+            keys,
+            http.endpoint.as_ref(),
+            http.insecure.as_ref(),
+            &mut settings.otlp_http,
+        )?;
+        let limit = &mut settings.limits.http_body_bytes_max;
+        let key = "receivers.otlp.protocols.http.max_request_body_size";
+        self.set(key, http.max_request_body_size.as_ref(), value::bytes, limit)?;
+        let origins = http.cors.unwrap_or_default().allowed_origins.unwrap_or_default();
+        let key = "receivers.otlp.protocols.http.cors.allowed_origins";
+        settings.otlp_http.origins = self.texts(key, &origins)?;
+
+        let api = file.api.clone().unwrap_or_default();
+        let keys = ("api.endpoint", "api.insecure");
+        self.endpoint(keys, api.endpoint.as_ref(), api.insecure.as_ref(), &mut settings.api)?;
+        let origins = api.cors.unwrap_or_default().allowed_origins.unwrap_or_default();
+        settings.api.origins = self.texts("api.cors.allowed_origins", &origins)?;
+        Ok(())
+    }
+
+    fn storage(&self, file: &File, store: &mut StoreOptions) -> Result<(), ConfigError> {
+        let Some(storage) = &file.storage else { return Ok(()) };
+        self.set("storage.path", storage.path.as_ref(), folder, &mut store.data)?;
+        let wal = |text: &str| folder(text).map(Some);
+        self.set("storage.wal", storage.wal.as_ref(), wal, &mut store.wal)?;
+        let durability_given = storage.durability.as_ref();
+        self.set("storage.durability", durability_given, durability, &mut store.durability)?;
+        let interval = storage.commit_interval.as_ref();
+        self.set("storage.commit_interval", interval, positive_duration, &mut store.commit_interval)
+    }
+
+    /// Listening for others than this machine has to be asked for.
+    fn endpoint(
+        &self,
+        (endpoint_key, insecure_key): (&'static str, &'static str),
+        endpoint: Option<&Given>,
+        insecure: Option<&Given>,
+        setting: &mut Endpoint,
+    ) -> Result<(), ConfigError> {
+        self.set(endpoint_key, endpoint, value::address, &mut setting.address)?;
+        let mut allowed = false;
+        self.set(insecure_key, insecure, value::boolean, &mut allowed)?;
+        let (Some(given), false) = (endpoint, allowed || setting.address.ip().is_loopback()) else {
+            return Ok(());
+        };
+        let what = format!(
+            "{} can be reached from other machines, and there is no authentication yet; listen on 127.0.0.1, or set {insecure_key}: true if the network is trusted",
+            setting.address
+        );
+        Err(ConfigError::Value {
+            place: Place::of(self.path, &given.origin),
+            key: endpoint_key,
+            what,
+        })
+    }
+
+    /// Replaces the setting when a value is given.
+    fn set<T>(
+        &self,
+        key: &'static str,
+        given: Option<&Given>,
+        read: impl Fn(&str) -> Result<T, String>,
+        setting: &mut T,
+    ) -> Result<(), ConfigError> {
+        if let Some(given) = given {
+            let text = self.text(key, given)?;
+            *setting = read(&text).map_err(|what| self.value_error(key, given, what))?;
+        }
+        Ok(())
+    }
+
+    fn texts(&self, key: &'static str, given: &[Given]) -> Result<Vec<String>, ConfigError> {
+        given.iter().map(|given| self.text(key, given)).collect()
+    }
+
+    /// The text of a value, references to the environment replaced.
+    fn text(&self, key: &'static str, given: &Given) -> Result<String, ConfigError> {
+        if matches!(given.origin, Origin::Line(_)) {
+            let expanded = value::expand(&given.text, self.environment);
+            return expanded.map_err(|what| self.value_error(key, given, what));
+        }
+        Ok(given.text.clone())
+    }
+
+    fn value_error(&self, key: &'static str, given: &Given, what: String) -> ConfigError {
+        ConfigError::Value { place: Place::of(self.path, &given.origin), key, what }
+    }
+}
+
+/// A local folder; buckets are not taken yet.
+fn folder(text: &str) -> Result<PathBuf, String> {
+    if text.contains("://") {
+        return Err(format!("{text:?}: object storage is not built yet; give a local folder"));
+    }
+    if text.is_empty() {
+        return Err("the path is empty; give a local folder".to_owned());
+    }
+    Ok(PathBuf::from(text))
+}
+
+fn durability(text: &str) -> Result<Durability, String> {
+    if let Some(interval) = text.strip_prefix("interval:") {
+        return positive_duration(interval).map(Durability::Interval);
+    }
+    match text {
+        "fsync" => Ok(Durability::Fsync),
+        "none" => Ok(Durability::None),
+        _ => Err(format!("{text:?} is not known; use fsync, interval:100ms or none")),
+    }
+}
+
+fn positive_duration(text: &str) -> Result<Duration, String> {
+    let duration = value::duration(text)?;
+    if duration.is_zero() { Err("it must be longer than zero".to_owned()) } else { Ok(duration) }
+}
+
+fn mebibytes(text: &str) -> Result<usize, String> {
+    let number: usize =
+        text.parse().map_err(|_error| format!("{text:?} is not a whole number of mebibytes"))?;
+    number.checked_mul(1 << 20).ok_or_else(|| format!("{text:?} is more than can be counted"))
+}
+
+fn log_level(text: &str) -> Result<tracing::Level, String> {
+    text.parse()
+        .map_err(|_error| format!("{text:?} is not a level; use error, warn, info, debug or trace"))
+}
+
+fn log_encoding(text: &str) -> Result<bool, String> {
+    match text {
+        "console" => Ok(false),
+        "json" => Ok(true),
+        _ => Err(format!("{text:?} is not known; use console or json")),
+    }
+}

@@ -1,0 +1,22 @@
+//! The `upriver` binary: parses the command line, runs one command, turns the outcome into an exit code.
+//!
+//! Exit codes: 0 healthy, passed or done; 1 found or failed; 2 usage or internal error;
+//! 3 inconclusive or not enough data.
+
+mod api;
+mod args;
+mod commands;
+mod config;
+mod error;
+mod output;
+mod player;
+mod questions;
+mod records;
+mod run;
+mod target;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    run::main()
+}

@@ -1,0 +1,204 @@
+//! Where a reading command finds its data: a running server, or a data folder.
+
+use std::io::Cursor;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::{Context, anyhow};
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
+use arrow::ipc::reader::StreamReader;
+use upriver_analyze::format::{self, Format};
+use upriver_analyze::{Session, SessionOptions};
+use upriver_rules::time::Time;
+use upriver_rules::{Diagnosis, Verification, diagnose};
+use upriver_store::reader::Reader;
+use upriver_store::snapshot::SnapshotSource;
+use upriver_store::store::StoreOptions;
+use upriver_store::time::UnixNanos;
+
+use crate::args::{RowFormat, SourceArgs};
+use crate::error::Advise;
+use crate::output::Output;
+use crate::questions::{DIAGNOSE_PATH, DiagnoseQuestion, VERIFY_PATH, VerifyQuestion};
+
+/// Server that is asked where neither `--server` nor `--data` is given.
+const DEFAULT_SERVER: &str = "http://127.0.0.1:4040";
+
+/// An opened source of data.
+#[derive(Debug)]
+pub(crate) enum Target {
+    /// A running server.
+    Server(Server),
+    /// A snapshot of a data folder.
+    Folder(Session),
+}
+
+impl Target {
+    /// Opens what was asked for.
+    pub(crate) async fn open(args: &SourceArgs) -> anyhow::Result<Self> {
+        let Some(folder) = &args.data else {
+            return Ok(Self::Server(Server::new(args.server.as_deref())?));
+        };
+        let mut options = SessionOptions::default();
+        if let Some(partitions) = args.partitions {
+            options.target_partitions = partitions;
+        }
+        Ok(Self::Folder(open_folder(folder, &options).await?))
+    }
+
+    /// Diagnoses as of an instant; without one as of now, which in a folder is the newest span's end.
+    pub(crate) async fn diagnose(&self, question: DiagnoseQuestion) -> anyhow::Result<Diagnosis> {
+        match self {
+            Self::Server(server) => server.diagnose(&question).await,
+            Self::Folder(session) => {
+                let at = newest_unless(question.at, session).await?;
+                Ok(diagnose(session, &question.request(at)?).await?)
+            }
+        }
+    }
+
+    /// Verifies a rollback as of an instant; without one as of now.
+    pub(crate) async fn verify(&self, question: VerifyQuestion) -> anyhow::Result<Verification> {
+        match self {
+            Self::Server(server) => server.verify(&question).await,
+            Self::Folder(session) => {
+                let at = newest_unless(question.at, session).await?;
+                question.answer(session, at).await
+            }
+        }
+    }
+
+    /// The session over a folder; rules are not evaluated through a server yet.
+    pub(crate) fn folder(&self) -> anyhow::Result<&Session> {
+        match self {
+            Self::Folder(session) => Ok(session),
+            Self::Server(_) => Err(anyhow!("rules are run on a data folder")),
+        }
+    }
+
+    /// Runs one statement.
+    pub(crate) async fn query(&self, sql: &str) -> anyhow::Result<Vec<RecordBatch>> {
+        match self {
+            Self::Server(server) => server.query(sql).await,
+            Self::Folder(session) => Ok(session.query(sql).await?),
+        }
+    }
+}
+
+/// A session over what a folder holds now.
+pub(crate) async fn open_folder(
+    folder: &Path,
+    options: &SessionOptions,
+) -> anyhow::Result<Session> {
+    if !folder.is_dir() {
+        return Err(anyhow!("there is no data folder `{}`", folder.display()))
+            .hint("`upriver serve --data DIR` and `upriver import --data DIR` make one");
+    }
+    let store = StoreOptions { data: folder.to_path_buf(), ..StoreOptions::default() };
+    let reader = Reader::open(store, upriver_ingest::replay())
+        .await
+        .with_context(|| format!("could not read the data folder `{}`", folder.display()))?;
+    Ok(Session::new(reader.snapshot(), options)?)
+}
+
+/// The instant that was asked for, else the one after the newest span.
+pub(crate) async fn newest_unless(at: Option<Time>, session: &Session) -> anyhow::Result<Time> {
+    match at {
+        Some(at) => Ok(at),
+        None => after_newest(session).await,
+    }
+}
+
+/// The instant after everything that a folder holds: what `now` is for data at rest.
+async fn after_newest(session: &Session) -> anyhow::Result<Time> {
+    let rows = session.query(NEWEST).await?;
+    let newest = rows
+        .first()
+        .and_then(|rows| rows.column(0).as_primitive_opt::<Int64Type>())
+        .filter(|newest| !newest.is_empty() && newest.is_valid(0))
+        .map(|newest| newest.value(0));
+    let newest = newest.ok_or_else(|| anyhow!("the data folder has no spans"));
+    let newest = newest.hint("send or import some, or say as of when with `--at TIME`")?;
+    let after = newest.saturating_add(1_000).div_euclid(1_000) * 1_000;
+    Ok(Time(UnixNanos(after)))
+}
+
+const NEWEST: &str = "SELECT max(start_unix_nano + duration_ns) FROM spans";
+
+/// A running server, over HTTP.
+#[derive(Debug)]
+pub(crate) struct Server {
+    url: String,
+    client: reqwest::Client,
+}
+
+impl Server {
+    fn new(url: Option<&str>) -> anyhow::Result<Self> {
+        let url = url.unwrap_or(DEFAULT_SERVER).trim_end_matches('/').to_owned();
+        let client = reqwest::Client::builder().no_proxy().build()?;
+        Ok(Self { url, client })
+    }
+
+    async fn query(&self, sql: &str) -> anyhow::Result<Vec<RecordBatch>> {
+        let body = serde_json::json!({ "q": sql, "format": "arrow" });
+        let bytes = self.post("/api/v1/query", &body).await?;
+        let reader = StreamReader::try_new(Cursor::new(bytes), None)
+            .context("the server's answer is not an Arrow stream")?;
+        Ok(reader.collect::<Result<_, _>>()?)
+    }
+
+    /// The server at an address.
+    pub(crate) fn at(api: SocketAddr) -> anyhow::Result<Self> {
+        Self::new(Some(&format!("http://{api}")))
+    }
+
+    /// Lets the server diagnose.
+    pub(crate) async fn diagnose(&self, question: &DiagnoseQuestion) -> anyhow::Result<Diagnosis> {
+        let bytes = self.post(DIAGNOSE_PATH, &serde_json::to_value(question)?).await?;
+        serde_json::from_slice(&bytes).context("the server's answer is not a diagnosis")
+    }
+
+    /// Lets the server verify.
+    pub(crate) async fn verify(&self, question: &VerifyQuestion) -> anyhow::Result<Verification> {
+        let bytes = self.post(VERIFY_PATH, &serde_json::to_value(question)?).await?;
+        serde_json::from_slice(&bytes).context("the server's answer is not a verification")
+    }
+
+    /// Posts a JSON body and gives the answer's bytes; a refusal becomes the server's own message.
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> anyhow::Result<Vec<u8>> {
+        let sent = self.client.post(format!("{}{path}", self.url)).json(body).send().await;
+        let response = sent.with_context(|| format!("no answer from `{}`", self.url)).hint(
+            "start `upriver serve`, name another server with `--server URL`, or read a folder with `--data DIR`",
+        )?;
+        let status = response.status();
+        let bytes = response.bytes().await.context("the answer broke off")?;
+        if status.is_success() {
+            return Ok(bytes.to_vec());
+        }
+        let message = serde_json::from_slice::<serde_json::Value>(&bytes)
+            .ok()
+            .and_then(|error| error.get("message")?.as_str().map(str::to_owned))
+            .unwrap_or_else(|| String::from_utf8_lossy(&bytes).into_owned());
+        Err(anyhow!("{message}").context(format!("`{}{path}` answered {status}", self.url)))
+    }
+}
+
+/// Writes rows in the form that was asked for.
+pub(crate) fn write_rows(
+    rows: &[RecordBatch],
+    form: RowFormat,
+    output: &mut Output<'_>,
+) -> anyhow::Result<()> {
+    let format = match form {
+        RowFormat::Table => Format::Table,
+        RowFormat::Json => Format::Json,
+        RowFormat::Jsonl => Format::Jsonl,
+        RowFormat::Csv => Format::Csv,
+    };
+    Ok(format::write(format, rows, output.out)?)
+}

@@ -1,0 +1,5 @@
+//! The `upriver` binary from outside: exit codes, streams, signals.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod serve;
