@@ -112,13 +112,18 @@ fn check(file: &RuleFile) -> Result<(), String> {
     Ok(())
 }
 
-/// The parser's message, with the known key that is nearest to an unknown one.
+/// The parser's message, with the known key that is nearest to an unknown one. The names stand in
+/// its first line, the file's own text below it.
 fn with_hint(message: &str) -> String {
-    let mut quoted = message.split('`').skip(1).step_by(2);
-    let is_unknown = message.contains("unknown field");
-    let hint = quoted.next().filter(|_| is_unknown).and_then(|name| nearest(name, quoted));
-    match hint {
-        Some(hint) => format!("{message}: did you mean `{hint}`?"),
+    let hint = || {
+        let first = message.lines().next()?;
+        let (before, known) = first.split_once("expected one of ")?;
+        let (_, unknown) = before.split_once("unknown field `")?;
+        let (unknown, _) = unknown.split_once('`')?;
+        nearest(unknown, known.split(", ").map(|name| name.trim_matches('`')))
+    };
+    match hint() {
+        Some(hint) => format!("{message}\ndid you mean `{hint}`?"),
         None => message.to_owned(),
     }
 }

@@ -68,10 +68,11 @@ impl PartFactor {
     }
 }
 
-/// The parts, each with its factor. How they compare is a finding.
+/// The parts, each with its factor, and the finding that says how they compare.
 #[derive(Clone, Debug)]
 pub(crate) struct Breadth {
     pub(crate) parts: Vec<PartFactor>,
+    pub(crate) finding: String,
 }
 
 /// Compares every part of the symptom.
@@ -97,8 +98,8 @@ pub(crate) async fn compute(
         b.ratio().total_cmp(&a.ratio()).then_with(|| a.part.operation.cmp(&b.part.operation))
     });
     let pattern = pattern(inquiry, &factors, periods).await?;
-    summary(inquiry, operation, (&factors, pattern), periods).await?;
-    Ok(Some(Breadth { parts: factors }))
+    let finding = summary(inquiry, operation, (&factors, pattern), periods).await?;
+    Ok(Some(Breadth { parts: factors, finding }))
 }
 
 async fn part_factor(

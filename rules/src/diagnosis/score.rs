@@ -332,19 +332,13 @@ fn payload_links(measured: &Measured<'_>, service: &str) -> Vec<(String, Vec<Str
     if let Some(factor) = called {
         let mut findings = vec![factor.finding.clone()];
         findings.extend(grown.iter().map(|growth| growth.finding.clone()));
+        findings.extend(spread(measured));
         findings.extend(measured.payloads.elasticities.iter().cloned());
         let name = &factor.part.operation.span_name;
         links.push((
             format!("{name}, which carries them, is {} slower", figures::times(factor.ratio())),
             findings,
         ));
-    }
-    if grown.iter().any(|growth| growth.consumer() == measured.service)
-        && own_share(measured, measured.service) >= OWN_SHARE_MIN
-    {
-        let findings = grown.iter().map(|growth| growth.finding.clone()).collect();
-        let reason = format!("{}, which receives them, takes longer itself", measured.service);
-        links.push((reason, findings));
     }
     let copes =
         |name: &str| GARBAGE.contains(&name) || matches!(name, "serialization" | "compression");
@@ -363,7 +357,22 @@ fn payload_links(measured: &Measured<'_>, service: &str) -> Vec<(String, Vec<Str
             findings,
         ));
     }
+    if grown.iter().any(|growth| growth.consumer() == measured.service)
+        && own_share(measured, measured.service) >= OWN_SHARE_MIN
+    {
+        let findings = grown.iter().map(|growth| growth.finding.clone()).collect();
+        let reason = format!("{}, which receives them, takes longer itself", measured.service);
+        links.push((reason, findings));
+    }
     links
+}
+
+/// How broad the inflation is, and the parts that it does not touch: a cause must explain both.
+fn spread(measured: &Measured<'_>) -> Vec<String> {
+    let Some(breadth) = measured.breadth else { return Vec::new() };
+    let calm = breadth.parts.iter().filter(|factor| !factor.is_slower);
+    let calm = calm.map(|factor| factor.finding.clone());
+    std::iter::once(breadth.finding.clone()).chain(calm).collect()
 }
 
 fn time_links(measured: &Measured<'_>, service: &str) -> Vec<(String, Vec<String>)> {
