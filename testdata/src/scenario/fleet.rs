@@ -7,7 +7,7 @@ use super::timeline::{DAY, HOUR, Interval, MINUTE, SECOND, Timeline};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
 /// Instances of a service are replaced this long after the rollout began.
-pub(crate) const ROLLOUT_DELAYS: [i64; 3] = [5 * SECOND, 50 * SECOND, 95 * SECOND];
+pub(crate) const ROLLOUT_DELAYS: [i64; 3] = [5 * SECOND, 20 * SECOND, 35 * SECOND];
 /// A rollback goes faster.
 pub(crate) const ROLLBACK_DELAYS: [i64; 3] = [5 * SECOND, 35 * SECOND, 65 * SECOND];
 

@@ -213,8 +213,13 @@ fn check_payload(incident: &mut Incident) {
     );
     near("bytes after", quantile(&mut incident.recovered.server_bytes, 500), 8_000.0, 0.02);
     for window in [&mut incident.during, &mut incident.hour_before] {
-        window.client_bytes.sort_unstable();
-        assert_eq!(window.client_bytes, window.server_bytes);
+        // A call that a window's border cuts shows one of its two spans.
+        let cut = window.client_bytes.len().abs_diff(window.server_bytes.len());
+        assert!(cut <= 2, "{cut} calls have one span");
+        for permille in [1, 250, 500, 750, 999] {
+            let client = quantile(&mut window.client_bytes, permille);
+            near("client's bytes", client, quantile(&mut window.server_bytes, permille), 0.001);
+        }
     }
 }
 
