@@ -1,16 +1,27 @@
 //! Plays a scenario into a server as its senders would: OTLP/gRPC, profile upload, deploy events.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
+use reqwest::StatusCode;
 use tonic::transport::Channel;
+use tonic::{Code, Response, Status};
 use upriver_testdata::scenario::{ProfileFile, Slice};
 
 /// Requests under way at once, as several exporters would have.
 const REQUESTS_AT_ONCE: usize = 8;
+
+/// A refusal that asks for it is answered by sending again, at first after this, then twice as late
+/// each time, as the SDKs' exporters do.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+/// At the latest after this.
+const RETRY_LAST: Duration = Duration::from_secs(5);
+/// Then the server is taken for one that does not recover.
+const RETRIES: usize = 12;
 
 /// A connection to the doors of a server.
 #[derive(Clone, Debug)]
@@ -61,16 +72,18 @@ impl Player {
             + usize::from(!slice.deploys.is_empty());
         if !slice.deploys.is_empty() {
             let request = self.http.post(format!("{}/api/v1/deploys", self.api));
-            accepted(request.json(&slice.deploys).send().await?).await?;
+            post(request.json(&slice.deploys)).await?;
         }
-        let traces = slice.traces.into_iter().map(|request| async {
-            let answer = self.traces.clone().export(request).await?.into_inner();
+        let traces = slice.traces.into_iter().map(|request| async move {
+            let send = || async { self.traces.clone().export(request.clone()).await };
+            let answer = with_retries(send).await?;
             ensure!(answer.partial_success.is_none(), "spans were rejected: {answer:?}");
             Ok(())
         });
         stream::iter(traces).buffer_unordered(REQUESTS_AT_ONCE).try_collect::<()>().await?;
         for request in slice.metrics {
-            let answer = self.metrics.clone().export(request).await?.into_inner();
+            let send = || async { self.metrics.clone().export(request.clone()).await };
+            let answer = with_retries(send).await?;
             ensure!(answer.partial_success.is_none(), "data points were rejected: {answer:?}");
         }
         for profile in slice.profiles {
@@ -101,8 +114,48 @@ impl Player {
             .query(&query)
             .header("content-type", "application/octet-stream")
             .body(profile.bytes);
-        accepted(request.send().await?).await
+        post(request).await
     }
+}
+
+/// Calls until the answer is not that the server is busy.
+async fn with_retries<T, F>(call: impl Fn() -> F) -> Result<T, Status>
+where
+    F: Future<Output = Result<Response<T>, Status>>,
+{
+    let mut delays = delays();
+    loop {
+        let answer = call().await;
+        let is_busy = answer.as_ref().is_err_and(|status| {
+            matches!(status.code(), Code::Unavailable | Code::ResourceExhausted)
+        });
+        match delays.next() {
+            Some(delay) if is_busy => tokio::time::sleep(delay).await,
+            _ => return answer.map(Response::into_inner),
+        }
+    }
+}
+
+/// The same over HTTP; an answer that is no success is an error.
+async fn post(request: reqwest::RequestBuilder) -> anyhow::Result<()> {
+    let mut delays = delays();
+    loop {
+        let attempt = request.try_clone().context("the body can be sent once only")?;
+        let response = attempt.send().await?;
+        let is_busy = matches!(
+            response.status(),
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+        );
+        match delays.next() {
+            Some(delay) if is_busy => tokio::time::sleep(delay).await,
+            _ => return accepted(response).await,
+        }
+    }
+}
+
+fn delays() -> impl Iterator<Item = Duration> {
+    let later = |delay: &Duration| Some((*delay * 2).min(RETRY_LAST));
+    std::iter::successors(Some(RETRY_FIRST), later).take(RETRIES)
 }
 
 async fn accepted(response: reqwest::Response) -> anyhow::Result<()> {

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Float64Builder, Int64Builder,
+    Array, ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Float64Builder, Int64Builder,
     ListArray, ListBuilder, RecordBatch, StringBuilder, StructArray, TimestampMicrosecondBuilder,
 };
 use arrow::buffer::OffsetBuffer;
@@ -146,7 +146,12 @@ pub(crate) fn element(kind: Kind) -> Arc<Field> {
 }
 
 /// The finished columns as a batch of the table, in the order of its schema; `None` without rows.
-pub(crate) fn batch(table: Table, columns: &[(&'static str, ArrayRef)]) -> Option<TableBatch> {
+/// Builders start with room for a thousand rows, and requests often have a dozen that wait long for
+/// their commit, so the columns give back what they do not need.
+pub(crate) fn batch(table: Table, columns: &mut [(&'static str, ArrayRef)]) -> Option<TableBatch> {
+    for (_, column) in columns.iter_mut() {
+        Array::shrink_to_fit(column);
+    }
     let schema = table.schema();
     let in_order = schema.fields().iter().map(|field| {
         let found = columns.iter().find(|(name, _)| name == field.name());
@@ -167,10 +172,10 @@ macro_rules! table_rows {
         impl $name {
             /// The rows as a batch; `None` without rows.
             pub(crate) fn finish(mut self) -> Option<::upriver_store::batch::TableBatch> {
-                let columns = [
+                let mut columns = [
                     $((stringify!($column), $crate::rows::ColumnBuilder::column(&mut self.$column))),*
                 ];
-                $crate::rows::batch($table, &columns)
+                $crate::rows::batch($table, &mut columns)
             }
         }
     };
