@@ -1,10 +1,14 @@
 //! Did the rollback bring every named signal back?
 //!
 //! Recovery is equivalence with the baseline, shown, not a difference that was not found (two
-//! one-sided tests, `research`: margins of 10 % for times and sizes, 2 points for shares). After the
-//! rollback and a settling time three windows of five minutes follow. A signal has recovered when it
-//! lies within its margin in each of them, and the 95 % bound of the three together does too: alone,
-//! five minutes of a 99th percentile have an interval wider than the margin.
+//! one-sided tests: margins of 10 % for times and sizes, 2 points for shares). After the rollback and
+//! a settling time three windows follow, five minutes long or longer if there is more data. A signal
+//!
+//! - has recovered when the 95 % bound of the three windows together lies within its margin, and no
+//!   single window shows otherwise;
+//! - has not when a window shows it outside: its 95 % bound towards the baseline is still beyond;
+//! - is undecided in between: nothing was seen that is wrong, with too few observations to say that
+//!   nothing is. Five minutes of a 99th percentile have an interval wider than the margin.
 
 mod document;
 mod signals;
@@ -26,14 +30,16 @@ use crate::diagnosis::{
 };
 use crate::error::RulesError;
 use crate::escape;
-use crate::time::{HOUR, MINUTE, Time, Window};
+use crate::time::{HOUR, MINUTE, SECOND, Time, Window};
 
 /// Caches are cold, heaps still large and connections drain right after a rollback.
 const SETTLE: i64 = 5 * MINUTE;
 /// Consecutive windows that a signal must be back in.
 const WINDOWS: i64 = 3;
-/// Length of each.
-const WINDOW: i64 = 5 * MINUTE;
+/// Each is this long at least,
+const WINDOW_MIN: i64 = 5 * MINUTE;
+/// and at most: what comes later tells more of the hour of the day.
+const WINDOW_MAX: i64 = 15 * MINUTE;
 /// The window of the diagnosis as of the rollback.
 const DIAGNOSIS_WINDOW: Duration = Duration::from_mins(15);
 
@@ -76,7 +82,7 @@ pub async fn verify(
         VerifyTarget::Deploy(_) => diagnose_at(session, deploy, rollback).await?,
         VerifyTarget::Diagnosis(diagnosis) => (**diagnosis).clone(),
     };
-    let windows = windows_after(rollback.start);
+    let windows = windows_after(rollback.start, inquiry.at);
     let signals = signals::test_all(&inquiry, &diagnosis, &windows).await?;
     let (outcome, summary) = judge(&signals, deploy, &diagnosis);
     Verification {
@@ -137,18 +143,19 @@ fn first_rollback<'a>(changes: &'a [Change], deploy: &Change) -> Option<&'a Chan
     })
 }
 
-fn windows_after(rollback: Time) -> Vec<Window> {
-    let start = |i: i64| rollback + SETTLE + i * WINDOW;
+fn windows_after(rollback: Time, at: Time) -> Vec<Window> {
+    let seconds = (at.nanos() - rollback.nanos() - SETTLE).div_euclid(WINDOWS * SECOND);
+    let length = (seconds * SECOND).clamp(WINDOW_MIN, WINDOW_MAX);
+    let start = |i: i64| rollback + SETTLE + i * length;
     (0..WINDOWS).map(|i| Window::new(start(i), start(i + 1))).collect()
 }
 
-/// Recovered when everything named is back; not when nothing is; partly in between. Data that is
-/// missing for the symptom, or for everything, makes it insufficient.
+/// Recovered when everything named is back; not when nothing is; partly in between. Insufficient
+/// where nothing is known to be left and the symptom, or everything, is not known to be back.
 fn judge(signals: &[VerifiedSignal], deploy: &Change, diagnosis: &Diagnosis) -> (Recovery, String) {
     let count = |state| signals.iter().filter(|signal| signal.state == state).count();
     let recovered = count(SignalState::Recovered);
     let remaining = count(SignalState::NotRecovered);
-    let unknown = count(SignalState::Insufficient);
     let name = deploy.name();
     if diagnosis.symptom.is_none() {
         let why = format!(
@@ -156,38 +163,29 @@ fn judge(signals: &[VerifiedSignal], deploy: &Change, diagnosis: &Diagnosis) -> 
         );
         return (Recovery::Insufficient, why);
     }
-    let symptom_unknown =
-        signals.iter().any(|signal| signal.is_symptom && signal.state == SignalState::Insufficient);
-    if recovered + remaining == 0 || (remaining == 0 && symptom_unknown) {
+    let is_known = |signal: &VerifiedSignal| {
+        matches!(signal.state, SignalState::Recovered | SignalState::NotRecovered)
+    };
+    let open = signals.len() - recovered - remaining;
+    if remaining == 0
+        && (recovered == 0 || signals.iter().any(|signal| signal.is_symptom && !is_known(signal)))
+    {
         let why = format!(
-            "{unknown} of {} signals have too little data after the rollback",
+            "{open} of {} signals have too little data after the rollback, the symptom among them",
             signals.len()
         );
         return (Recovery::Insufficient, why);
     }
-    let measured = recovered + remaining;
-    let rest =
-        if unknown > 0 { format!(", {unknown} could not be measured") } else { String::new() };
-    match (recovered, remaining) {
+    let decided = recovered + remaining;
+    let rest = if open > 0 { format!(", {open} could not be decided") } else { String::new() };
+    let (outcome, count) = match (recovered, remaining) {
         (_, 0) => {
-            let text = format!(
-                "all {measured} measured signals are back at their baseline after {name} was rolled back{rest}"
-            );
-            (Recovery::Recovered, text)
+            (Recovery::Recovered, format!("all {decided} signals are back at their baseline"))
         }
-        (0, _) => {
-            let text = format!(
-                "none of {measured} measured signals came back after {name} was rolled back{rest}"
-            );
-            (Recovery::Not, text)
-        }
-        _ => {
-            let text = format!(
-                "{recovered} of {measured} measured signals came back after {name} was rolled back{rest}"
-            );
-            (Recovery::Partly, text)
-        }
-    }
+        (0, _) => (Recovery::Not, format!("none of {decided} signals came back")),
+        _ => (Recovery::Partly, format!("{recovered} of {decided} signals came back")),
+    };
+    (outcome, format!("{count} after {name} was rolled back{rest}"))
 }
 
 fn nothing_blamed(

@@ -22,10 +22,18 @@ pub(crate) fn cells(decoded: &Decoded, table: Table, columns: &[&str]) -> Vec<St
 
 #[test]
 fn a_table_without_rows_gives_no_batch() {
-    let columns: Vec<(&'static str, ArrayRef)> = Table::Deploys
+    let mut columns: Vec<(&'static str, ArrayRef)> = Table::Deploys
         .columns()
         .iter()
         .map(|column| (column.name, arrow::array::new_empty_array(&column.kind.data_type())))
         .collect();
-    assert!(batch(Table::Deploys, &columns).is_none());
+    assert!(batch(Table::Deploys, &mut columns).is_none());
+}
+
+#[test]
+fn few_rows_take_little_memory() {
+    let body = br#"{"service": "checkout", "version": "1"}"#;
+    let decoded = crate::deploys::decode(body, UnixNanos(1)).unwrap();
+    let bytes: usize = decoded.batches.iter().map(|b| b.rows.get_array_memory_size()).sum();
+    assert!(bytes < 16 << 10, "{bytes} bytes for one deploy");
 }

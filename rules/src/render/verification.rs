@@ -13,6 +13,7 @@ pub(super) fn page(verification: &Verification) -> Page {
     for (title, state) in [
         ("Not back", SignalState::NotRecovered),
         ("Back", SignalState::Recovered),
+        ("Undecided: not shown to be back, with so few observations", SignalState::Undecided),
         ("Not measured", SignalState::Insufficient),
     ] {
         page.add(title, Body::Figures(signals(verification, state)));

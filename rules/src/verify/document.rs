@@ -137,8 +137,10 @@ pub struct VerifiedSignal {
 pub enum SignalState {
     /// Equivalent to its baseline.
     Recovered,
-    /// Equivalence was not shown.
+    /// Shown to be outside of its margin in some window.
     NotRecovered,
+    /// Neither was shown: there are too few observations.
+    Undecided,
     /// Too little data.
     Insufficient,
 }

@@ -85,30 +85,29 @@ struct Test<'a> {
 
 impl Test<'_> {
     async fn run(&self, finding: &Finding, is_symptom: bool) -> Result<VerifiedSignal, RulesError> {
+        let baseline = finding.baseline.unwrap_or_default();
+        let limits = Limits::of(self.signal, baseline);
+        let side = if finding.observed.unwrap_or_default() >= baseline { 1.0 } else { -1.0 };
         let mut after = Vec::new();
-        let mut counts = Vec::new();
+        let mut shows_outside = false;
+        let mut is_enough = self.all_windows().end <= self.inquiry.at;
         for window in self.windows {
             let figures = self.figures(self.signal, *window).await?;
             after.push(figures.observed);
-            counts.push(figures.n);
+            is_enough &= figures.n >= self.signal.observations_min() && figures.observed.is_some();
+            let nearest = self.bound(&figures, *window, -side).await?;
+            shows_outside |= nearest.is_some_and(|nearest| !limits.contains(nearest));
         }
         let all = self.all_windows();
-        let sql = self.signal.sql(&self.periods(all));
         let together = self.figures(self.signal, all).await?;
-        let baseline = finding.baseline.unwrap_or_default();
-        let limits = Limits::of(self.signal, baseline);
-        let rose = finding.observed.unwrap_or_default() >= baseline;
-        let bound = self.bound(&together, rose).await?;
-        let complete = all.end <= self.inquiry.at;
-        let enough = complete && counts.iter().all(|n| *n >= self.signal.observations_min());
-        let values: Option<Vec<f64>> = after.iter().copied().collect();
-        let state = match (values, bound) {
-            (Some(values), Some(bound)) if enough => {
-                let back = values.iter().chain([&bound]).all(|value| limits.contains(*value));
-                if back { SignalState::Recovered } else { SignalState::NotRecovered }
-            }
+        let bound = self.bound(&together, all, side).await?;
+        let state = match bound {
+            Some(_) if is_enough && shows_outside => SignalState::NotRecovered,
+            Some(bound) if is_enough && limits.contains(bound) => SignalState::Recovered,
+            Some(_) if is_enough => SignalState::Undecided,
             _ => SignalState::Insufficient,
         };
+        let limit = if side > 0.0 { limits.high } else { limits.low };
         Ok(VerifiedSignal {
             rule: finding.rule.clone(),
             subject: finding.subject.clone(),
@@ -119,24 +118,28 @@ impl Test<'_> {
             after,
             together: together.observed,
             bound,
-            limit: Some(if rose { limits.high } else { limits.low }).filter(|l| l.is_finite()),
+            limit: Some(limit).filter(|limit| limit.is_finite()),
             n: together.n,
             state,
-            sql,
+            sql: self.signal.sql(&self.periods(all)),
         })
     }
 
-    /// The 95 % bound of the figure on the side of the incident: for a quantile the value one
-    /// standard error of its rank further out (order statistics), for a share half of its interval,
-    /// for a mean the figure itself, since the tables keep no second moment.
-    async fn bound(&self, together: &Figures, rose: bool) -> Result<Option<f64>, RulesError> {
-        let Some(value) = together.observed else { return Ok(None) };
-        let side = if rose { 1.0 } else { -1.0 };
-        if let Some(shifted) = self.signal.at_rank_shifted(side * Z_ONE_SIDED, together.n) {
-            return Ok(self.figures(&shifted, self.all_windows()).await?.observed);
+    /// The one-sided 95 % bound of a figure, above it or below: for a quantile the value so many
+    /// standard errors of its rank away (order statistics), for a share half of its interval, for a
+    /// mean the figure itself, since the tables keep no second moment.
+    async fn bound(
+        &self,
+        figures: &Figures,
+        window: Window,
+        side: f64,
+    ) -> Result<Option<f64>, RulesError> {
+        let Some(value) = figures.observed else { return Ok(None) };
+        if let Some(shifted) = self.signal.at_rank_shifted(side * Z_ONE_SIDED, figures.n) {
+            return Ok(self.figures(&shifted, window).await?.observed);
         }
         if self.signal.unit() == "%" {
-            let margin = share_margin(value / 100.0, together.n as f64) * 100.0;
+            let margin = share_margin(value / 100.0, figures.n as f64) * 100.0;
             return Ok(Some(value + side * margin));
         }
         Ok(Some(value))

@@ -34,11 +34,16 @@ fn a_version_means_its_latest_deploy_and_the_next_rollback_of_its_service() {
 }
 
 #[test]
-fn three_windows_follow_the_settling_time() {
-    let windows = windows_after(Time::of(0));
-    let minutes: Vec<_> =
-        windows.iter().map(|w| (w.start.nanos() / MINUTE, w.end.nanos() / MINUTE)).collect();
-    assert_eq!(minutes, [(5, 10), (10, 15), (15, 20)]);
+fn three_windows_follow_the_settling_time_and_grow_with_the_data() {
+    let minutes = |at: i64| -> Vec<_> {
+        let windows = windows_after(Time::of(0), Time::of(at * MINUTE));
+        windows.iter().map(|w| (w.start.nanos() / MINUTE, w.end.nanos() / MINUTE)).collect()
+    };
+    for early in [0, 3, 20] {
+        assert_eq!(minutes(early), [(5, 10), (10, 15), (15, 20)]);
+    }
+    assert_eq!(minutes(29), [(5, 13), (13, 21), (21, 29)]);
+    assert_eq!(minutes(1_000), [(5, 20), (20, 35), (35, 50)]);
 }
 
 #[tokio::test]

@@ -68,7 +68,7 @@ pub struct Timeline {
 impl Timeline {
     pub(crate) fn new(variant: Variant, rollout: i64) -> Self {
         let rollback = Interval { start: rollout + 24 * MINUTE, end: rollout + 26 * MINUTE };
-        let end = rollout + 49 * MINUTE;
+        let end = rollout + 55 * MINUTE;
         let incident = Self {
             start: end - 8 * DAY,
             end,
