@@ -81,7 +81,7 @@ impl TableProvider for StoreTable {
             Some(location) => files::scan(location, &self.schema, &self.snapshot.files, &request)?,
             None => None,
         };
-        let in_memory = hot::scan(&self.schema, &self.snapshot.hot, columns)?;
+        let in_memory = hot::scan(&self.schema, &self.snapshot.hot, &request)?;
         match (committed, in_memory) {
             (Some(committed), Some(in_memory)) => UnionExec::try_new(vec![committed, in_memory]),
             (Some(one), None) | (None, Some(one)) => Ok(one),

@@ -43,7 +43,7 @@ pub(super) fn scan(
     files: &[DataFile],
     request: &ScanRequest,
 ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
-    let files = pruning::candidates(files, schema, request)?;
+    let files = pruning::files(files, schema, request)?;
     if files.is_empty() {
         return Ok(None);
     }

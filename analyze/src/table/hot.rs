@@ -9,6 +9,8 @@ use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::error::Result;
 use datafusion::physical_plan::ExecutionPlan;
 
+use super::{ScanRequest, pruning};
+
 /// Rows of a batch as DataFusion's own sources give them: requests bring a few rows each, and the
 /// cost of an operator is per batch.
 const BATCH_ROWS: usize = 8192;
@@ -17,13 +19,14 @@ const BATCH_ROWS: usize = 8192;
 pub(super) fn scan(
     schema: &SchemaRef,
     hot: &[RecordBatch],
-    columns: &[usize],
+    request: &ScanRequest,
 ) -> Result<Option<Arc<dyn ExecutionPlan>>> {
+    let hot = pruning::batches(hot, schema, request)?;
     if hot.iter().all(|batch| batch.num_rows() == 0) {
         return Ok(None);
     }
-    let schema = Arc::new(schema.project(columns)?);
-    let parts = hot.iter().map(|batch| in_schema(&batch.project(columns)?, &schema));
+    let schema = Arc::new(schema.project(request.columns)?);
+    let parts = hot.iter().map(|batch| in_schema(&batch.project(request.columns)?, &schema));
     let batches = joined(&schema, parts)?;
     Ok(Some(MemorySourceConfig::try_new_exec(&[batches], schema, None)?))
 }

@@ -1,10 +1,13 @@
-//! Which files of a table can hold rows of a query.
+//! Which files of a table, and which batches in memory, can hold rows of a query.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, UInt64Array};
-use arrow::datatypes::{DataType, SchemaRef};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt64Array};
+use arrow::compute::{max, min};
+use arrow::datatypes::{
+    DataType, Date32Type, Int64Type, SchemaRef, TimeUnit, TimestampMicrosecondType,
+};
 use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::{Column, DFSchema};
 use datafusion::error::Result;
@@ -17,12 +20,31 @@ use upriver_store::snapshot::DataFile;
 use super::{ScanRequest, statistics};
 
 /// The files that the filters leave over.
-pub(super) fn candidates<'a>(
+pub(super) fn files<'a>(
     files: &'a [DataFile],
     schema: &SchemaRef,
     request: &ScanRequest,
 ) -> Result<Vec<&'a DataFile>> {
-    let all = || files.iter().collect();
+    candidates(files, &FileStatistics { files, schema }, schema, request)
+}
+
+/// The batches that the filters leave over. Requests bring a few rows of the same minute, so most
+/// questions concern few of them.
+pub(super) fn batches<'a>(
+    batches: &'a [RecordBatch],
+    schema: &SchemaRef,
+    request: &ScanRequest,
+) -> Result<Vec<&'a RecordBatch>> {
+    candidates(batches, &BatchStatistics { batches, schema }, schema, request)
+}
+
+fn candidates<'a, T>(
+    containers: &'a [T],
+    statistics: &impl PruningStatistics,
+    schema: &SchemaRef,
+    request: &ScanRequest,
+) -> Result<Vec<&'a T>> {
+    let all = || containers.iter().collect();
     let Some(filter) = conjunction(request.filters.iter().filter(|f| !f.is_volatile()).cloned())
     else {
         return Ok(all());
@@ -34,8 +56,8 @@ pub(super) fn candidates<'a>(
     if predicate.always_true() {
         return Ok(all());
     }
-    let kept = predicate.prune(&FileStatistics { files, schema })?;
-    Ok(files.iter().zip(kept).filter_map(|(file, kept)| kept.then_some(file)).collect())
+    let kept = predicate.prune(statistics)?;
+    Ok(containers.iter().zip(kept).filter_map(|(one, kept)| kept.then_some(one)).collect())
 }
 
 /// Whether the filters ask for single traces. Only then are they evaluated while decoding: it makes
@@ -100,6 +122,77 @@ impl PruningStatistics for FileStatistics<'_> {
 
     fn row_counts(&self) -> Option<ArrayRef> {
         Some(Arc::new(self.files.iter().map(|file| Some(file.rows)).collect::<UInt64Array>()))
+    }
+
+    fn contained(&self, _: &Column, _: &HashSet<ScalarValue>) -> Option<BooleanArray> {
+        None
+    }
+}
+
+/// Bounds of numbers and times, computed from the rows; texts have none.
+struct BatchStatistics<'a> {
+    batches: &'a [RecordBatch],
+    schema: &'a SchemaRef,
+}
+
+impl BatchStatistics<'_> {
+    fn column(
+        &self,
+        column: &Column,
+        bound: impl Fn(&dyn Array) -> Option<ScalarValue>,
+    ) -> Option<ArrayRef> {
+        let null = null_of(self.schema.field_with_name(&column.name).ok()?.data_type())?;
+        let values = self.batches.iter().map(|batch| {
+            let rows = batch.column_by_name(&column.name);
+            rows.and_then(|rows| bound(rows)).unwrap_or_else(|| null.clone())
+        });
+        ScalarValue::iter_to_array(values).ok()
+    }
+}
+
+/// The smallest value and the largest.
+fn bounds(rows: &dyn Array) -> Option<[ScalarValue; 2]> {
+    match rows.data_type() {
+        DataType::Int64 => {
+            let rows = rows.as_primitive::<Int64Type>();
+            Some([ScalarValue::Int64(min(rows)), ScalarValue::Int64(max(rows))])
+        }
+        DataType::Date32 => {
+            let rows = rows.as_primitive::<Date32Type>();
+            Some([ScalarValue::Date32(min(rows)), ScalarValue::Date32(max(rows))])
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, zone) => {
+            let rows = rows.as_primitive::<TimestampMicrosecondType>();
+            Some([min(rows), max(rows)].map(|v| ScalarValue::TimestampMicrosecond(v, zone.clone())))
+        }
+        _ => None,
+    }
+}
+
+impl PruningStatistics for BatchStatistics<'_> {
+    fn min_values(&self, column: &Column) -> Option<ArrayRef> {
+        self.column(column, |rows| bounds(rows).map(|[min, _]| min))
+    }
+
+    fn max_values(&self, column: &Column) -> Option<ArrayRef> {
+        self.column(column, |rows| bounds(rows).map(|[_, max]| max))
+    }
+
+    fn num_containers(&self) -> usize {
+        self.batches.len()
+    }
+
+    fn null_counts(&self, column: &Column) -> Option<ArrayRef> {
+        let counts = self
+            .batches
+            .iter()
+            .map(|batch| batch.column_by_name(&column.name).map(|rows| rows.null_count() as u64));
+        Some(Arc::new(counts.collect::<UInt64Array>()))
+    }
+
+    fn row_counts(&self) -> Option<ArrayRef> {
+        let counts = self.batches.iter().map(|batch| Some(batch.num_rows() as u64));
+        Some(Arc::new(counts.collect::<UInt64Array>()))
     }
 
     fn contained(&self, _: &Column, _: &HashSet<ScalarValue>) -> Option<BooleanArray> {

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::util::pretty::pretty_format_batches;
+use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::physical_plan::{FileGroup, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::physical_plan::{ExecutionPlan, collect};
@@ -93,6 +95,33 @@ async fn time_and_statistics_choose_files() {
     check(&bare, "time >= TIMESTAMP '2026-01-08T10:05:00Z'", 11).await;
     check(&bare, "time >= TIMESTAMP '2026-01-08T10:05:00Z' AND duration_ns > 900000000", 11).await;
     check(&bare, "time < TIMESTAMP '2026-01-01T00:00:00Z'", 0).await;
+}
+
+/// How many rows in memory the plan of a statement reads.
+async fn rows_of(session: &Session, sql: &str) -> usize {
+    fn count(plan: &dyn ExecutionPlan) -> usize {
+        let scan = plan.downcast_ref::<DataSourceExec>();
+        let scan = scan.and_then(|scan| scan.data_source().downcast_ref::<MemorySourceConfig>());
+        let batches = scan.into_iter().flat_map(|memory| memory.partitions().iter().flatten());
+        let own = batches.map(RecordBatch::num_rows).sum::<usize>();
+        own + plan.children().iter().map(|child| count(child.as_ref())).sum::<usize>()
+    }
+    count(session.physical_plan(sql).await.unwrap().as_ref())
+}
+
+#[tokio::test]
+async fn time_chooses_batches_in_memory() {
+    let data = tempfile::tempdir().unwrap();
+    let hot = session(layout::snapshot(&shop::batches(), Layout::Hot, data.path()));
+    let check = async |condition: &str, expected: usize| {
+        let sql = format!("SELECT span_name FROM spans WHERE {condition}");
+        assert_eq!(rows_of(&hot, &sql).await, expected, "{condition}");
+    };
+    check("service_name > ''", 361).await;
+    check("time >= '2026-01-08T10:05:00Z' AND time < '2026-01-08T10:06:00Z'", 18).await;
+    check("start_unix_nano > 1767866700000000000", 90).await;
+    check("date = '2026-01-01'", 180).await;
+    check("parent_span_id IS NULL AND time > TIMESTAMP '2027-01-01T00:00:00Z'", 0).await;
 }
 
 /// A snapshot as a writer without statistics would leave it.

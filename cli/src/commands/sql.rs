@@ -1,11 +1,15 @@
 //! `upriver sql`: one query, or queries from standard input.
 
+mod statements;
+
 use std::io::{self, BufRead, IsTerminal};
 
 use crate::args::SqlArgs;
 use crate::output::Output;
 use crate::run::Outcome;
 use crate::target::{self, Target};
+
+use statements::Statements;
 
 /// Runs the query that was typed, or every query that comes in.
 pub(crate) async fn run(args: SqlArgs, output: &mut Output<'_>) -> anyhow::Result<Outcome> {
@@ -16,20 +20,17 @@ pub(crate) async fn run(args: SqlArgs, output: &mut Output<'_>) -> anyhow::Resul
         return Ok(Outcome::Done);
     }
     let prompt = io::stdin().is_terminal();
-    let mut statement = String::new();
     if prompt {
         output.note("end a query with `;`, leave with Ctrl-D")?;
     }
+    let mut statements = Statements::default();
     for line in io::stdin().lock().lines() {
-        statement.push_str(&line?);
-        statement.push('\n');
-        if statement.trim_end().ends_with(';') {
-            let query = std::mem::take(&mut statement);
+        for query in statements.push_line(&line?) {
             answer(&target, &query, &args, output, prompt).await?;
         }
     }
-    if !statement.trim().is_empty() {
-        answer(&target, &statement, &args, output, prompt).await?;
+    if let Some(query) = statements.finish() {
+        answer(&target, &query, &args, output, prompt).await?;
     }
     Ok(Outcome::Done)
 }

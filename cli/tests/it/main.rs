@@ -2,4 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod binary;
+mod crash;
+mod import;
+mod incident;
+mod layouts;
+mod sender;
 mod serve;
+mod server;

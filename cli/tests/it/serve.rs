@@ -1,79 +1,12 @@
 //! `upriver serve` as a process: how it starts, ends, and comes back after `kill -9`.
 
-use std::io::{BufRead, BufReader};
-use std::path::Path;
-use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A running `upriver serve`; killed when dropped.
-struct Serve {
-    process: Child,
-    stderr: BufReader<ChildStderr>,
-    api: String,
-    otlp_http: String,
-}
-
-fn command(data: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_upriver"));
-    let free = "127.0.0.1:0";
-    command.args(["serve", "--otlp-grpc", free, "--otlp-http", free, "--api", free]);
-    command.arg("--data").arg(data).env_remove("UPRIVER_CONFIG");
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    command
-}
-
-impl Serve {
-    /// Starts and waits until everything listens and the log is replayed.
-    fn start(data: &Path) -> Self {
-        let folder = TempDir::new().unwrap();
-        let addresses = folder.path().join("addresses.json");
-        let mut process = command(data).arg("--addresses-file").arg(&addresses).spawn().unwrap();
-        let mut stderr = BufReader::new(process.stderr.take().unwrap());
-        let said = read_until(&mut stderr, "upriver takes OTLP/gRPC on ");
-        // The line comes first; the file, complete from the start, follows.
-        let text = loop {
-            assert!(process.try_wait().unwrap().is_none(), "{said}");
-            if let Ok(text) = std::fs::read_to_string(&addresses) {
-                break text;
-            }
-        };
-        let addresses: Value = serde_json::from_str(&text).unwrap();
-        let url = |name: &str| format!("http://{}", addresses[name].as_str().unwrap());
-        Self { process, stderr, api: url("api"), otlp_http: url("otlp_http") }
-    }
-
-    fn signal(&self, name: &str) {
-        let kill = Command::new("kill").args([name, &self.process.id().to_string()]).status();
-        assert!(kill.unwrap().success());
-    }
-
-    /// Waits for the end; gives the exit status and what was still said.
-    fn wait(mut self) -> (ExitStatus, String) {
-        let said = read_until(&mut self.stderr, "(the end)");
-        (self.process.wait().unwrap(), said)
-    }
-}
-
-impl Drop for Serve {
-    fn drop(&mut self) {
-        let _killed = self.process.kill();
-        let _reaped = self.process.wait();
-    }
-}
-
-/// Reads lines up to the one with this text, or to the end.
-fn read_until(reader: &mut impl BufRead, text: &str) -> String {
-    let mut said = String::new();
-    while reader.read_line(&mut said).unwrap() > 0 && !said.contains(text) {}
-    said
-}
-
-fn client() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap()
-}
+use crate::server::{Serve, client, command};
 
 async fn post_deploy(api: &str, version: &str) -> u16 {
     let deploy = serde_json::json!({"service": "inventory", "version": version});

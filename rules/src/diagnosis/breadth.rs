@@ -47,7 +47,7 @@ impl Pattern {
             Self::Proportional => "broad and proportional",
             Self::BroadNonUniform => "broad and not uniform",
             Self::Broad => "broad",
-            Self::Single => "in a single part",
+            Self::Single => "mostly in a single part",
             Self::Undetermined => "neither broad nor in a single part",
         }
     }

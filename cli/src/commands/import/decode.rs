@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::io::{BufRead, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail, ensure};
 use arrow::array::AsArray;
 use arrow::datatypes::Int64Type;
 use bytes::Bytes;
-use upriver_ingest::pprof::PprofUpload;
+use upriver_ingest::pprof::{PprofUpload, ProfileEntry};
 use upriver_ingest::{Decoded, decode, otlp, record_kind};
 use upriver_store::batch::TableBatch;
 use upriver_store::record::LogRecord;
@@ -17,7 +17,7 @@ use upriver_store::schema::Table;
 use upriver_store::time::UnixNanos;
 
 use super::Taken;
-use super::unit::{Kind, ProfileLine, Unit};
+use super::unit::{Kind, Unit};
 
 /// Longest line: the limit of a request.
 const LINE_BYTES_MAX: u64 = 64 << 20;
@@ -34,7 +34,7 @@ pub(super) struct Decoder<'a> {
 
 enum Input {
     Lines(Box<dyn BufRead>),
-    Profiles(VecDeque<(usize, ProfileLine)>),
+    Profiles(VecDeque<(usize, ProfileEntry)>),
     Pprof(Option<PathBuf>),
 }
 
@@ -42,7 +42,7 @@ impl<'a> Decoder<'a> {
     /// Opens the unit at its start.
     pub(super) fn open(unit: &'a Unit) -> anyhow::Result<Self> {
         let input = match unit.kind {
-            Kind::Profiles => Input::Profiles(unit.profile_lines()?.into()),
+            Kind::Profiles => Input::Profiles(unit.profile_entries()?.into()),
             Kind::Pprof => Input::Pprof(Some(unit.path.clone())),
             Kind::Traces | Kind::Metrics | Kind::Deploys => Input::Lines(unit.open()?),
         };
@@ -74,11 +74,11 @@ impl<'a> Decoder<'a> {
                     break decode_line(self.unit.kind, line).with_context(place)?;
                 }
             },
-            Input::Profiles(lines) => {
-                let Some((number, line)) = lines.pop_front() else { return Ok(None) };
+            Input::Profiles(entries) => {
+                let Some((number, entry)) = entries.pop_front() else { return Ok(None) };
                 let place = || format!("{}:{number}", self.unit.name());
-                let path = self.unit.beside(&line.file).with_context(place)?;
-                decode_profile(upload(line), &path).with_context(place)?
+                let path = self.unit.beside(Path::new(&entry.file)).with_context(place)?;
+                decode_profile(entry.upload, &path).with_context(place)?
             }
             Input::Pprof(path) => {
                 let Some(path) = path.take() else { return Ok(None) };
@@ -104,38 +104,31 @@ fn decode_line(kind: Kind, line: Vec<u8>) -> anyhow::Result<Decoded> {
     };
     let record = LogRecord { kind, received: NO_ARRIVAL, payload: Bytes::from(payload) };
     let decoded = decode(&record)?;
-    if decoded.batches.iter().any(lacks_time) {
-        return Err(anyhow!(
-            "a change without `time_unix_nano` or `time`: an import has no instant of arrival to take instead"
-        ));
-    }
+    ensure!(
+        !decoded.batches.iter().any(lacks_time),
+        "a change without `time_unix_nano` or `time`: an import has no instant of arrival to take instead"
+    );
     Ok(decoded)
 }
 
-fn lacks_time(batch: &TableBatch) -> bool {
-    batch.table == Table::Deploys
-        && batch.rows.column_by_name("start_unix_nano").is_some_and(|starts| {
-            starts.as_primitive::<Int64Type>().values().contains(&NO_ARRIVAL.0)
-        })
-}
-
-fn upload(line: ProfileLine) -> PprofUpload {
-    let mut upload = PprofUpload::new(line.service);
-    if let Some(version) = line.version {
-        upload.set_label("version", version);
-    }
-    for (key, value) in line.labels {
-        upload.set_label(&key, value);
-    }
-    upload.from = line.time_unix_nano.map(UnixNanos);
-    upload.until = line
-        .time_unix_nano
-        .zip(line.duration_nano)
-        .map(|(start, duration)| UnixNanos(start.saturating_add(duration)));
-    upload
-}
-
-fn decode_profile(upload: PprofUpload, path: &std::path::Path) -> anyhow::Result<Decoded> {
+fn decode_profile(upload: PprofUpload, path: &Path) -> anyhow::Result<Decoded> {
     let body = fs::read(path).with_context(|| format!("could not read `{}`", path.display()))?;
-    Ok(decode(&upload.into_record(Bytes::from(body), NO_ARRIVAL))?)
+    let decoded = decode(&upload.into_record(Bytes::from(body), NO_ARRIVAL))?;
+    ensure!(
+        !decoded.batches.iter().any(lacks_time),
+        "neither the profile nor its entry in profiles.jsonl (`time_unix_nano`) says when it was taken"
+    );
+    Ok(decoded)
+}
+
+/// Whether a row has the instant of arrival for want of another.
+fn lacks_time(batch: &TableBatch) -> bool {
+    let column = match batch.table {
+        Table::Deploys => "start_unix_nano",
+        Table::Profiles => "time_unix_nano",
+        _ => return false,
+    };
+    batch.rows.column_by_name(column).is_some_and(|times| {
+        times.as_primitive::<Int64Type>().values().contains(&NO_ARRIVAL.0)
+    })
 }

@@ -6,8 +6,8 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use flate2::read::MultiGzDecoder;
-use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use upriver_ingest::pprof::ProfileEntry;
 
 use crate::error::Advise;
 use crate::output::Output;
@@ -32,18 +32,6 @@ pub(super) enum Kind {
     Pprof,
 }
 
-/// A line of `profiles.jsonl`.
-#[derive(Clone, Debug, Deserialize)]
-pub(super) struct ProfileLine {
-    pub(super) file: PathBuf,
-    pub(super) service: String,
-    pub(super) version: Option<String>,
-    pub(super) time_unix_nano: Option<i64>,
-    pub(super) duration_nano: Option<i64>,
-    #[serde(default)]
-    pub(super) labels: std::collections::BTreeMap<String, String>,
-}
-
 /// A file to import.
 #[derive(Clone, Debug)]
 pub(super) struct Unit {
@@ -64,8 +52,8 @@ impl Unit {
         let mut hash = Sha256::new();
         add_file(&mut hash, &self.path)?;
         if self.kind == Kind::Profiles {
-            for (_, line) in self.profile_lines()? {
-                add_file(&mut hash, &self.beside(&line.file)?)?;
+            for (_, entry) in self.profile_entries()? {
+                add_file(&mut hash, &self.beside(Path::new(&entry.file))?)?;
             }
         }
         let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -77,19 +65,19 @@ impl Unit {
         open(&self.path)
     }
 
-    /// The lines of a list of profiles with their numbers.
-    pub(super) fn profile_lines(&self) -> anyhow::Result<Vec<(usize, ProfileLine)>> {
-        let mut lines = Vec::new();
+    /// The entries of a list of profiles with the numbers of their lines.
+    pub(super) fn profile_entries(&self) -> anyhow::Result<Vec<(usize, ProfileEntry)>> {
+        let mut entries = Vec::new();
         for (i, line) in self.open()?.lines().enumerate() {
             let line = line.with_context(|| format!("could not read `{}`", self.name()))?;
             if line.trim().is_empty() {
                 continue;
             }
-            let parsed = serde_json::from_str(&line)
-                .with_context(|| format!("{}:{}: not a profile entry", self.name(), i + 1))?;
-            lines.push((i + 1, parsed));
+            let entry = ProfileEntry::from_json(&line)
+                .with_context(|| format!("{}:{}", self.name(), i + 1))?;
+            entries.push((i + 1, entry));
         }
-        Ok(lines)
+        Ok(entries)
     }
 
     /// A file that the list names: below the list's folder, wherever links lead.

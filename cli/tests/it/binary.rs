@@ -1,0 +1,134 @@
+//! The binary, run to its end.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+use upriver_testdata::scenario::{Label, Options, Scenario, Variant};
+
+/// How a run ended, and what it said.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Run {
+    /// The document on stdout, of a run that ended with this code.
+    #[track_caller]
+    pub(crate) fn json(&self, code: i32) -> Value {
+        self.ended(code);
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}", self.out))
+    }
+
+    /// The run ended with this code; if it is not one of errors, without an error message.
+    #[track_caller]
+    pub(crate) fn ended(&self, code: i32) {
+        assert_eq!(self.code, Some(code), "{}{}", self.out, self.err);
+        assert_eq!(self.err.contains("error:"), code == 2, "{}", self.err);
+        assert!(code != 2 || self.out.is_empty(), "{}", self.out);
+    }
+
+    /// The run failed, and said all of this.
+    #[track_caller]
+    pub(crate) fn failed(&self, expected: &[&str]) {
+        self.ended(2);
+        for words in expected {
+            assert!(self.err.contains(words), "{words:?} is not in: {}", self.err);
+        }
+    }
+}
+
+/// Runs the binary with these arguments.
+pub(crate) fn upriver(arguments: &[&str]) -> Run {
+    with_input(arguments, "")
+}
+
+/// The same with something on stdin.
+pub(crate) fn with_input(arguments: &[&str], input: &str) -> Run {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_upriver"));
+    for variable in ["UPRIVER_CONFIG", "UPRIVER_DATA", "UPRIVER_SERVER"] {
+        command.env_remove(variable);
+    }
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = command.spawn().unwrap();
+    let mut stdin = process.stdin.take().unwrap();
+    let input = input.to_owned();
+    // Written beside, so that neither side waits for the other; a process that does not read it all
+    // has said why.
+    let writer = std::thread::spawn(move || {
+        let _unread = stdin.write_all(input.as_bytes());
+    });
+    let done = process.wait_with_output().unwrap();
+    writer.join().unwrap();
+    Run {
+        code: done.status.code(),
+        out: String::from_utf8(done.stdout).unwrap(),
+        err: String::from_utf8(done.stderr).unwrap(),
+    }
+}
+
+pub(crate) fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// A scenario in a data folder, put there by `upriver import`.
+#[derive(Debug)]
+pub(crate) struct Imported {
+    pub(crate) label: Label,
+    pub(crate) folder: tempfile::TempDir,
+}
+
+impl Imported {
+    pub(crate) fn new(variant: Variant) -> Self {
+        let scenario = Scenario::new(Options::new(variant));
+        let folder = tempfile::TempDir::new().unwrap();
+        let imported = Self { label: scenario.label(), folder };
+        scenario.write_case(&imported.case()).unwrap();
+        let run = imported.import();
+        run.ended(0);
+        assert!(run.out.is_empty(), "{}", run.out);
+        imported
+    }
+
+    pub(crate) fn case(&self) -> std::path::PathBuf {
+        self.folder.path().join("case")
+    }
+
+    pub(crate) fn data(&self) -> std::path::PathBuf {
+        self.folder.path().join("data")
+    }
+
+    pub(crate) fn import(&self) -> Run {
+        upriver(&["import", text(&self.case()), "--data", text(&self.data())])
+    }
+
+    /// Runs a command on the data.
+    pub(crate) fn upriver(&self, arguments: &[&str]) -> Run {
+        let data = self.data();
+        upriver(&[arguments, &["--data", text(&data)]].concat())
+    }
+
+    /// `upriver diagnose` as of the label's instant, with further arguments.
+    pub(crate) fn diagnose(&self, arguments: &[&str]) -> Run {
+        let at = self.at();
+        self.upriver(&[&["diagnose", "--at", &at], arguments].concat())
+    }
+
+    pub(crate) fn at(&self) -> String {
+        time(self.label.diagnose_at_unix_nano)
+    }
+
+    /// The rows of a query.
+    pub(crate) fn rows(&self, query: &str) -> Vec<Value> {
+        let rows = self.upriver(&["sql", "--format", "json", query]).json(0);
+        rows.as_array().unwrap().clone()
+    }
+}
+
+/// An instant as RFC 3339.
+pub(crate) fn time(unix_nano: i64) -> String {
+    jiff::Timestamp::from_nanosecond(unix_nano.into()).unwrap().to_string()
+}

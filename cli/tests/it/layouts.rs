@@ -1,0 +1,65 @@
+//! The same rows, wherever they lie: in the log, in files as they were committed, in merged files.
+
+use std::path::Path;
+
+use tempfile::TempDir;
+use upriver_testdata::scenario::{Options, Scenario, Slice};
+
+use crate::binary::{text, time, upriver};
+use crate::sender::{Request, requests, send_all};
+use crate::server::{Serve, command};
+
+const HOUR: i64 = 3_600_000_000_000;
+
+#[tokio::test]
+async fn a_diagnosis_is_the_same_before_and_after_commit_and_compaction() {
+    let scenario = Scenario::new(Options::default());
+    let label = scenario.label();
+    let at = label.diagnose_at_unix_nano;
+    let is_recent = |slice: &Slice| slice.end_unix_nano > at - 3 * HOUR && slice.start_unix_nano < at;
+    let mut sent: Vec<Request> = Vec::new();
+    for slice in scenario.slices().filter(is_recent) {
+        let first = sent.len();
+        sent.extend(requests(slice, first));
+    }
+    let folder = TempDir::new().unwrap();
+    let data = folder.path().join("data");
+    let mut settings = command(&data);
+    settings.env("UPRIVER_COMMIT_INTERVAL", "1h");
+    let serve = Serve::run(settings);
+    send_all(&sent, &serve).await;
+    let asked = upriver(&["diagnose", "--at", &time(at), "--format", "json", "--server", &serve.api]);
+    let document = asked.json(1);
+    assert_eq!(document["root_cause"]["service"], "inventory-service");
+    serve.end("-KILL");
+    assert!(!has_files(&data, "spans"), "nothing was committed");
+    let same = |when: &str| {
+        for partitions in ["1", "2"] {
+            let run = upriver(&[
+                "diagnose",
+                "--at",
+                &time(at),
+                "--format",
+                "json",
+                "--partitions",
+                partitions,
+                "--data",
+                text(&data),
+            ]);
+            run.ended(1);
+            assert_eq!(run.out, asked.out, "{when}, {partitions} partitions");
+        }
+    };
+    same("in the log");
+    let (status, said) = Serve::start(&data).end("-TERM");
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(has_files(&data, "spans"), "all is committed");
+    same("committed");
+    upriver(&["storage", "compact", "--data", text(&data)]).ended(0);
+    same("compacted");
+}
+
+fn has_files(data: &Path, table: &str) -> bool {
+    let days = std::fs::read_dir(data.join("default").join(table)).unwrap();
+    days.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("date="))
+}
