@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
@@ -105,7 +106,10 @@ async fn answer_on<T: Serialize + Send + 'static>(
     let mut running = JoinSet::new();
     running.spawn_on(work, threads);
     match running.join_next().await {
-        Some(Ok(Ok(document))) => Json(document).into_response(),
+        Some(Ok(Ok(document))) => match serde_json::to_vec_pretty(&document) {
+            Ok(json) => ([(CONTENT_TYPE, "application/json")], json).into_response(),
+            Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+        },
         Some(Ok(Err(error))) => {
             let is_usage = error.downcast_ref::<RulesError>().is_none_or(RulesError::is_usage);
             let status =

@@ -8,6 +8,8 @@ use anyhow::{Context, anyhow};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use arrow::ipc::reader::StreamReader;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use upriver_analyze::format::{self, Format};
 use upriver_analyze::{Session, SessionOptions};
 use upriver_rules::time::Time;
@@ -17,7 +19,7 @@ use upriver_store::snapshot::SnapshotSource;
 use upriver_store::store::StoreOptions;
 use upriver_store::time::UnixNanos;
 
-use crate::args::{RowFormat, SourceArgs};
+use crate::args::{DocumentFormat, RowFormat, SourceArgs};
 use crate::error::Advise;
 use crate::output::Output;
 use crate::questions::{DIAGNOSE_PATH, DiagnoseQuestion, VERIFY_PATH, VerifyQuestion};
@@ -48,23 +50,29 @@ impl Target {
     }
 
     /// Diagnoses as of an instant; without one as of now, which in a folder is the newest span's end.
-    pub(crate) async fn diagnose(&self, question: DiagnoseQuestion) -> anyhow::Result<Diagnosis> {
+    pub(crate) async fn diagnose(
+        &self,
+        question: DiagnoseQuestion,
+    ) -> anyhow::Result<Answer<Diagnosis>> {
         match self {
             Self::Server(server) => server.diagnose(&question).await,
             Self::Folder(session) => {
                 let at = newest_unless(question.at, session).await?;
-                Ok(diagnose(session, &question.request(at)?).await?)
+                Answer::new(diagnose(session, &question.request(at)?).await?)
             }
         }
     }
 
     /// Verifies a rollback as of an instant; without one as of now.
-    pub(crate) async fn verify(&self, question: VerifyQuestion) -> anyhow::Result<Verification> {
+    pub(crate) async fn verify(
+        &self,
+        question: VerifyQuestion,
+    ) -> anyhow::Result<Answer<Verification>> {
         match self {
             Self::Server(server) => server.verify(&question).await,
             Self::Folder(session) => {
                 let at = newest_unless(question.at, session).await?;
-                question.answer(session, at).await
+                Answer::new(question.answer(session, at).await?)
             }
         }
     }
@@ -83,6 +91,43 @@ impl Target {
             Self::Server(server) => server.query(sql).await,
             Self::Folder(session) => Ok(session.query(sql).await?),
         }
+    }
+}
+
+/// A document, and its JSON as it was first written: reading floats and writing them again may
+/// change their last digit.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer<T> {
+    pub(crate) document: T,
+    pub(crate) json: Vec<u8>,
+}
+
+impl<T: Serialize> Answer<T> {
+    fn new(document: T) -> anyhow::Result<Self> {
+        let json = serde_json::to_vec_pretty(&document)?;
+        Ok(Self { document, json })
+    }
+}
+
+impl<T> Answer<T> {
+    /// Prints the document in a form; the page's text comes from the renderers.
+    pub(crate) fn print(
+        &self,
+        form: DocumentFormat,
+        [text, markdown]: [fn(&T) -> String; 2],
+        output: &mut Output<'_>,
+    ) -> anyhow::Result<()> {
+        match form {
+            DocumentFormat::Text => output.out.write_all(text(&self.document).as_bytes())?,
+            DocumentFormat::Markdown => {
+                output.out.write_all(markdown(&self.document).as_bytes())?
+            }
+            DocumentFormat::Json => {
+                output.out.write_all(&self.json)?;
+                output.out.write_all(b"\n")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -154,15 +199,30 @@ impl Server {
     }
 
     /// Lets the server diagnose.
-    pub(crate) async fn diagnose(&self, question: &DiagnoseQuestion) -> anyhow::Result<Diagnosis> {
-        let bytes = self.post(DIAGNOSE_PATH, &serde_json::to_value(question)?).await?;
-        serde_json::from_slice(&bytes).context("the server's answer is not a diagnosis")
+    pub(crate) async fn diagnose(
+        &self,
+        question: &DiagnoseQuestion,
+    ) -> anyhow::Result<Answer<Diagnosis>> {
+        self.document(DIAGNOSE_PATH, question).await
     }
 
     /// Lets the server verify.
-    pub(crate) async fn verify(&self, question: &VerifyQuestion) -> anyhow::Result<Verification> {
-        let bytes = self.post(VERIFY_PATH, &serde_json::to_value(question)?).await?;
-        serde_json::from_slice(&bytes).context("the server's answer is not a verification")
+    pub(crate) async fn verify(
+        &self,
+        question: &VerifyQuestion,
+    ) -> anyhow::Result<Answer<Verification>> {
+        self.document(VERIFY_PATH, question).await
+    }
+
+    async fn document<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        question: &impl Serialize,
+    ) -> anyhow::Result<Answer<T>> {
+        let json = self.post(path, &serde_json::to_value(question)?).await?;
+        let document = serde_json::from_slice(&json);
+        let document = document.with_context(|| format!("`{path}` answered another document"))?;
+        Ok(Answer { document, json })
     }
 
     /// Posts a JSON body and gives the answer's bytes; a refusal becomes the server's own message.

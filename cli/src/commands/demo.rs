@@ -150,14 +150,14 @@ async fn report(
         objective_ms: Some(OBJECTIVE_MS),
         ..DiagnoseQuestion::default()
     };
-    let diagnosis = server.diagnose(&question).await?;
+    let diagnosis = server.diagnose(&question).await?.document;
     output.line(format!("$ upriver diagnose --at {at} --objective {OBJECTIVE_MS}ms"))?;
     output.line(render::text(&diagnosis))?;
     let deploy = diagnosis.root_cause.as_ref().and_then(|cause| cause.deploy.as_ref());
     let (Some(deploy), Some(_)) = (deploy, label.rollback_unix_nano) else { return Ok(()) };
     let end = timestamp(scenario.timeline().end)?;
     let question = VerifyQuestion { subject: deploy.id.clone(), at: Some(questions::time(end)?) };
-    let verification = server.verify(&question).await?;
+    let verification = server.verify(&question).await?.document;
     output.line(format!("$ upriver verify {} --at {end}", deploy.id))?;
     output.line(render::verification_text(&verification))?;
     Ok(())

@@ -4,7 +4,7 @@ use anyhow::anyhow;
 use upriver_rules::diagnosis::document::Verdict;
 use upriver_rules::render;
 
-use crate::args::{DiagnoseArgs, DocumentFormat};
+use crate::args::DiagnoseArgs;
 use crate::output::Output;
 use crate::questions::{self, DiagnoseQuestion};
 use crate::run::Outcome;
@@ -24,14 +24,9 @@ pub(crate) async fn run(args: DiagnoseArgs, output: &mut Output<'_>) -> anyhow::
             .transpose()
             .map_err(|_negative| anyhow!("`--objective` is negative"))?,
     };
-    let diagnosis = Target::open(&args.source).await?.diagnose(question).await?;
-    let page = match args.format {
-        DocumentFormat::Text => render::text(&diagnosis),
-        DocumentFormat::Json => format!("{}\n", serde_json::to_string_pretty(&diagnosis)?),
-        DocumentFormat::Markdown => render::markdown(&diagnosis),
-    };
-    output.out.write_all(page.as_bytes())?;
-    Ok(match diagnosis.verdict {
+    let answer = Target::open(&args.source).await?.diagnose(question).await?;
+    answer.print(args.format, [render::text, render::markdown], output)?;
+    Ok(match answer.document.verdict {
         Verdict::Healthy => Outcome::Done,
         Verdict::Confirmed | Verdict::Likely => Outcome::Found,
         Verdict::Inconclusive => Outcome::Inconclusive,

@@ -32,8 +32,7 @@ struct Outbox {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_rows_survive_kill_9_once() {
-    let crashes = std::env::var("UPRIVER_CRASHES").ok().and_then(|n| n.parse().ok());
-    let crashes: usize = crashes.unwrap_or(CRASHES);
+    let crashes = crashes();
     let folder = TempDir::new().unwrap();
     let data = folder.path().join("data");
     let scenario = Scenario::new(Options::default());
@@ -68,6 +67,12 @@ async fn acknowledged_rows_survive_kill_9_once() {
     let (status, said) = serve.end("-TERM");
     assert_eq!(status.code(), Some(0), "{said}");
     check(&Serve::start(&data), &all, &outbox, "all committed").await;
+}
+
+#[expect(clippy::disallowed_methods, reason = "the long run asks for more")]
+fn crashes() -> usize {
+    let asked = std::env::var("UPRIVER_CRASHES").ok();
+    asked.map_or(CRASHES, |asked| asked.parse().unwrap())
 }
 
 /// A number that nobody knows beforehand: what hash maps are keyed with.
