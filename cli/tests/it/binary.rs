@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use upriver_testdata::scenario::{Label, Options, Scenario, Variant};
+use upriver_testdata::scenario::{Label, Options, Scenario, Slice, Variant};
 
 /// How a run ended, and what it said.
 #[derive(Debug)]
@@ -74,7 +74,12 @@ pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// A scenario in a data folder, put there by `upriver import`.
+const MINUTE: i64 = 60_000_000_000;
+const WEEK: i64 = 7 * 24 * 60 * MINUTE;
+
+/// A scenario in a data folder, put there by `upriver import`: the hours up to its end, and as much of
+/// the same hours a week earlier as is compared with. The quiet days in between take long to read and
+/// are read by no diagnosis.
 #[derive(Debug)]
 pub(crate) struct Imported {
     pub(crate) label: Label,
@@ -86,7 +91,13 @@ impl Imported {
         let scenario = Scenario::new(Options::new(variant));
         let folder = tempfile::TempDir::new().unwrap();
         let imported = Self { label: scenario.label(), folder };
-        scenario.write_case(&imported.case()).unwrap();
+        let at = imported.label.diagnose_at_unix_nano;
+        let is_read = |slice: &Slice| {
+            let is_last_week =
+                slice.end_unix_nano > at - WEEK - 20 * MINUTE && slice.start_unix_nano < at - WEEK;
+            slice.end_unix_nano > at - 14 * 60 * MINUTE || is_last_week
+        };
+        scenario.write_part_of_case(&imported.case(), is_read).unwrap();
         let run = imported.import();
         run.ended(0);
         assert!(run.out.is_empty(), "{}", run.out);

@@ -1,7 +1,7 @@
 //! The importable case: a folder with what the Collector's file exporter, a profiler and a delivery
 //! pipeline would have written, and the label.
 
-use super::{ProfileEntry, Scenario};
+use super::{ProfileEntry, Scenario, Slice};
 use serde::Serialize;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -34,6 +34,15 @@ impl Scenario {
     /// Generates the scenario into a folder, which is made if missing: `traces.jsonl.zst`,
     /// `metrics.jsonl.zst`, `profiles/` with `profiles.jsonl`, `deploys.jsonl`, `label.json`.
     pub fn write_case(&self, folder: &Path) -> Result<CaseSummary, CaseError> {
+        self.write_part_of_case(folder, |_| true)
+    }
+
+    /// The same with the slices that are wanted alone.
+    pub fn write_part_of_case(
+        &self,
+        folder: &Path,
+        is_wanted: impl Fn(&Slice) -> bool,
+    ) -> Result<CaseSummary, CaseError> {
         let profile_folder = folder.join("profiles");
         fs::create_dir_all(&profile_folder).map_err(failed(&profile_folder))?;
         let mut summary = CaseSummary::default();
@@ -41,7 +50,7 @@ impl Scenario {
         let mut metrics = Lines::compressed(folder.join("metrics.jsonl.zst"))?;
         let mut entries = Lines::plain(folder.join("profiles.jsonl"))?;
         let mut deploys = Lines::plain(folder.join("deploys.jsonl"))?;
-        for slice in self.slices() {
+        for slice in self.slices().filter(is_wanted) {
             summary.spans += slice.span_count();
             summary.profiles += slice.profiles.len();
             summary.deploys += slice.deploys.len();
