@@ -78,8 +78,8 @@ const MINUTE: i64 = 60_000_000_000;
 const WEEK: i64 = 7 * 24 * 60 * MINUTE;
 
 /// A scenario in a data folder, put there by `upriver import`: the hours up to its end, and as much of
-/// the same hours a week earlier as is compared with. The quiet days in between take long to read and
-/// are read by no diagnosis.
+/// the same hours a week earlier as is compared with, and every change. The rest of the quiet days
+/// takes long to read and is read by no diagnosis.
 #[derive(Debug)]
 pub(crate) struct Imported {
     pub(crate) label: Label,
@@ -95,7 +95,8 @@ impl Imported {
         let is_read = |slice: &Slice| {
             let is_last_week =
                 slice.end_unix_nano > at - WEEK - 20 * MINUTE && slice.start_unix_nano < at - WEEK;
-            slice.end_unix_nano > at - 14 * 60 * MINUTE || is_last_week
+            let is_recent = slice.end_unix_nano > at - 14 * 60 * MINUTE;
+            is_recent || is_last_week || !slice.deploys.is_empty()
         };
         scenario.write_part_of_case(&imported.case(), is_read).unwrap();
         let run = imported.import();
