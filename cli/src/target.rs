@@ -117,16 +117,12 @@ impl<T> Answer<T> {
         [text, markdown]: [fn(&T) -> String; 2],
         output: &mut Output<'_>,
     ) -> anyhow::Result<()> {
-        match form {
-            DocumentFormat::Text => output.out.write_all(text(&self.document).as_bytes())?,
-            DocumentFormat::Markdown => {
-                output.out.write_all(markdown(&self.document).as_bytes())?
-            }
-            DocumentFormat::Json => {
-                output.out.write_all(&self.json)?;
-                output.out.write_all(b"\n")?;
-            }
-        }
+        let page = match form {
+            DocumentFormat::Text => text(&self.document).into_bytes(),
+            DocumentFormat::Markdown => markdown(&self.document).into_bytes(),
+            DocumentFormat::Json => [&self.json[..], b"\n"].concat(),
+        };
+        output.out.write_all(&page)?;
         Ok(())
     }
 }

@@ -207,7 +207,7 @@ fn reads_nothing_later(incident: &Imported) {
     let onset = incident.label.onset_unix_nano.unwrap();
     let before = incident.upriver(&["diagnose", "--at", &time(onset), "--format", "json"]).json(0);
     assert_eq!(before["verdict"], "healthy");
-    let later = ["2026-03-11T10:31", "2.4.0", "3.9.0", "8.31.0"];
+    let later = ["2.4.0", "3.9.0", "8.31.0"];
     for words in later {
         assert!(!before["findings"].to_string().contains(words), "{words}: {before:#}");
         assert!(!before["hypotheses"].to_string().contains(words), "{words}: {before:#}");

@@ -1,6 +1,6 @@
 //! The `upriver` binary from outside: exit codes, streams, signals.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod binary;
 mod crash;
