@@ -24,10 +24,13 @@ pub(crate) async fn run(args: SqlArgs, output: &mut Output<'_>) -> anyhow::Resul
         output.note("end a query with `;`, leave with Ctrl-D")?;
     }
     let mut statements = Statements::default();
-    for line in io::stdin().lock().lines() {
-        for query in statements.push_line(&line?) {
+    let mut input = io::stdin().lock();
+    let mut line = String::new();
+    while input.read_line(&mut line)? > 0 {
+        for query in statements.push(&line) {
             answer(&target, &query, &args, output, prompt).await?;
         }
+        line.clear();
     }
     if let Some(query) = statements.finish() {
         answer(&target, &query, &args, output, prompt).await?;

@@ -277,7 +277,7 @@ fn verifies_the_rollback(incident: &Imported) {
 fn imports_a_file_once(incident: &Imported) {
     let count = "SELECT (SELECT count(*) FROM spans) AS spans, (SELECT count(*) FROM metrics) AS \
                  metrics, (SELECT count(*) FROM profiles) AS profiles, (SELECT count(*) FROM deploys) \
-                 AS deploys, (SELECT sum(calls) FROM edge_minutes) AS calls";
+                 AS deploys, (SELECT sum(span_count) FROM edge_minutes) AS calls";
     let before = incident.rows(count);
     assert!(before[0]["spans"].as_i64() > Some(100_000), "{before:?}");
     let again = incident.import();

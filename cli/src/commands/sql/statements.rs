@@ -11,7 +11,7 @@ enum Inside {
     BlockComment,
 }
 
-/// Cuts lines into statements.
+/// Cuts text into statements, and changes nothing inside of them.
 #[derive(Debug, Default)]
 pub(super) struct Statements {
     text: String,
@@ -19,10 +19,10 @@ pub(super) struct Statements {
 }
 
 impl Statements {
-    /// The statements that end in this line.
-    pub(super) fn push_line(&mut self, line: &str) -> Vec<String> {
+    /// The statements that end in this piece, which is a line with its end.
+    pub(super) fn push(&mut self, line: &str) -> Vec<String> {
         let mut ended = Vec::new();
-        let mut characters = line.chars().chain(['\n']).peekable();
+        let mut characters = line.chars().peekable();
         while let Some(character) = characters.next() {
             self.text.push(character);
             let next = characters.peek().copied();
@@ -64,14 +64,14 @@ mod tests {
     #[test]
     fn a_semicolon_ends_a_statement_outside_of_quotes_and_comments() {
         let mut statements = Statements::default();
-        assert_eq!(statements.push_line("SELECT 1; SELECT ';'"), ["SELECT 1"]);
-        assert!(statements.push_line("  AS \"a;b\" -- no; it's").is_empty());
-        assert!(statements.push_line("/* ; ' */ , 'x").is_empty());
+        assert_eq!(statements.push("SELECT 1; SELECT ';'\n"), ["SELECT 1"]);
+        assert!(statements.push("  AS \"a;b\" -- no; it's\n").is_empty());
+        assert!(statements.push("/* ; ' */ , 'x\r\n").is_empty());
         assert_eq!(
-            statements.push_line("; ''y'; ;"),
-            ["SELECT ';'\n  AS \"a;b\" -- no; it's\n/* ; ' */ , 'x\n; ''y'"]
+            statements.push("; ''y'; ;\n"),
+            ["SELECT ';'\n  AS \"a;b\" -- no; it's\n/* ; ' */ , 'x\r\n; ''y'"]
         );
-        assert!(statements.push_line("SELECT 2").is_empty());
+        assert!(statements.push("SELECT 2").is_empty());
         assert_eq!(statements.finish().as_deref(), Some("SELECT 2"));
         assert_eq!(statements.finish(), None);
     }
