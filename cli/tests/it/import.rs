@@ -90,7 +90,8 @@ fn a_bad_record_is_named_and_nothing_of_its_file_is_taken() {
         ),
         (
             "profiles.jsonl",
-            "{\"file\": \"../../secret\", \"service\": \"shop\", \"time_unix_nano\": 1}\n".to_owned(),
+            "{\"file\": \"../../secret\", \"service\": \"shop\", \"time_unix_nano\": 1}\n"
+                .to_owned(),
             &["outside of its folder", "../../secret"],
         ),
         (

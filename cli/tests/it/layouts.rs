@@ -16,7 +16,8 @@ async fn a_diagnosis_is_the_same_before_and_after_commit_and_compaction() {
     let scenario = Scenario::new(Options::default());
     let label = scenario.label();
     let at = label.diagnose_at_unix_nano;
-    let is_recent = |slice: &Slice| slice.end_unix_nano > at - 3 * HOUR && slice.start_unix_nano < at;
+    let is_recent =
+        |slice: &Slice| slice.end_unix_nano > at - 3 * HOUR && slice.start_unix_nano < at;
     let mut sent: Vec<Request> = Vec::new();
     for slice in scenario.slices().filter(is_recent) {
         let first = sent.len();
@@ -28,7 +29,8 @@ async fn a_diagnosis_is_the_same_before_and_after_commit_and_compaction() {
     settings.env("UPRIVER_COMMIT_INTERVAL", "1h");
     let serve = Serve::run(settings);
     send_all(&sent, &serve).await;
-    let asked = upriver(&["diagnose", "--at", &time(at), "--format", "json", "--server", &serve.api]);
+    let asked =
+        upriver(&["diagnose", "--at", &time(at), "--format", "json", "--server", &serve.api]);
     let document = asked.json(1);
     assert_eq!(document["root_cause"]["service"], "inventory-service");
     serve.end("-KILL");

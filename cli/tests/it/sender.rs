@@ -84,7 +84,10 @@ pub(crate) fn requests(slice: Slice, first: usize) -> Vec<Request> {
     }
     for mut export in slice.metrics {
         let mark = number(first, &requests);
-        export.resource_metrics.iter_mut().for_each(|metrics| put_mark(&mut metrics.resource, mark));
+        export
+            .resource_metrics
+            .iter_mut()
+            .for_each(|metrics| put_mark(&mut metrics.resource, mark));
         requests.push(otlp(mark, "/v1/metrics", record_kind::OTLP_METRICS, export.encode_to_vec()));
     }
     for profile in slice.profiles {

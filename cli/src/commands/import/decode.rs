@@ -128,7 +128,8 @@ fn lacks_time(batch: &TableBatch) -> bool {
         Table::Profiles => "time_unix_nano",
         _ => return false,
     };
-    batch.rows.column_by_name(column).is_some_and(|times| {
-        times.as_primitive::<Int64Type>().values().contains(&NO_ARRIVAL.0)
-    })
+    batch
+        .rows
+        .column_by_name(column)
+        .is_some_and(|times| times.as_primitive::<Int64Type>().values().contains(&NO_ARRIVAL.0))
 }
