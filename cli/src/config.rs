@@ -17,14 +17,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use upriver_analyze::SessionOptions;
-use upriver_ingest::server::Limits;
+use upriver_ingest::server::{DeploySecrets, Limits, ReceiverOptions, WebhookSecret};
 use upriver_store::store::{Durability, StoreOptions};
 
 pub(crate) use error::ConfigError;
 pub(crate) use value::Environment;
 
 use error::Place;
-use file::{File, Given, Origin};
+use file::{File, Given, Origin, Webhooks};
 
 /// Where the tables are unless something else is said.
 const DATA_DEFAULT: &str = "./upriver-data";
@@ -45,6 +45,8 @@ pub(crate) struct ServeSettings {
     pub(crate) allowed_hosts: Vec<String>,
     /// Limits of the receivers.
     pub(crate) limits: Limits,
+    /// What senders of webhooks have to know.
+    pub(crate) deploy_secrets: DeploySecrets,
     /// The store.
     pub(crate) store: StoreOptions,
     /// Queries.
@@ -101,6 +103,11 @@ impl ServeSettings {
         settings
     }
 
+    /// What the receivers need of this.
+    pub(crate) fn receiver_options(&self) -> ReceiverOptions {
+        ReceiverOptions { limits: self.limits.clone(), deploy_secrets: self.deploy_secrets.clone() }
+    }
+
     /// The settings of a file, the environment and the command line together.
     pub(crate) fn load(
         path: Option<&Path>,
@@ -134,6 +141,7 @@ impl Default for ServeSettings {
             api: Endpoint::loopback(API_PORT),
             allowed_hosts: Vec::new(),
             limits: Limits::default(),
+            deploy_secrets: DeploySecrets::default(),
             store: StoreOptions { data: PathBuf::from(DATA_DEFAULT), ..StoreOptions::default() },
             query: SessionOptions::default(),
             logs: LogSettings { level: tracing::Level::INFO, json: false },
@@ -264,6 +272,17 @@ impl Reader<'_> {
         self.endpoint(keys, api.endpoint.as_ref(), api.insecure.as_ref(), &mut settings.api)?;
         let origins = api.cors.unwrap_or_default().allowed_origins.unwrap_or_default();
         settings.api.origins = self.texts("api.cors.allowed_origins", &origins)?;
+        self.webhooks(&api.webhooks.unwrap_or_default(), &mut settings.deploy_secrets)
+    }
+
+    fn webhooks(&self, given: &Webhooks, secrets: &mut DeploySecrets) -> Result<(), ConfigError> {
+        for (key, given, secret) in [
+            ("api.webhooks.github_secret", &given.github_secret, &mut secrets.github),
+            ("api.webhooks.gitlab_token", &given.gitlab_token, &mut secrets.gitlab),
+            ("api.webhooks.flux_secret", &given.flux_secret, &mut secrets.flux),
+        ] {
+            self.set(key, given.as_ref(), webhook_secret, secret)?;
+        }
         Ok(())
     }
 
@@ -334,6 +353,12 @@ impl Reader<'_> {
     fn value_error(&self, key: &'static str, given: &Given, what: String) -> ConfigError {
         ConfigError::Value { place: Place::of(self.path, &given.origin), key, what }
     }
+}
+
+/// The text itself never stands in a message.
+fn webhook_secret(text: &str) -> Result<Option<WebhookSecret>, String> {
+    let wrong = "the secret is empty, which protects nothing; give one, or remove the key";
+    WebhookSecret::new(text.to_owned()).map(Some).ok_or_else(|| wrong.to_owned())
 }
 
 /// A local folder; buckets are not taken yet.

@@ -11,13 +11,23 @@
 //! | `previous_version` | | version before |
 //! | `environment` | `env`, `deployment_environment_name`, `deployment.environment.name` | environment |
 //! | `kind` | | `deploy` (default), `rollback`, `config` or `feature_flag` |
-//! | `time_unix_nano` | `start_unix_nano`; `time`, `start`, `start_time` in RFC 3339 | start; default: when received |
+//! | `time_unix_nano` | `start_unix_nano`; `time`, `start`, `start_time` in RFC 3339 | start; default: the end, else when received |
 //! | `end_unix_nano` | `end_time_unix_nano`; `end`, `end_time` in RFC 3339 | end |
 //! | `commit`, `url`, `description` | `message`, `comment`, `title` for the last | texts |
 //! | `attributes` | | an object of further fields |
 //!
 //! `id` and `source` are ignored, so that what `upriver deploy list` prints can be sent back. Other
 //! fields are kept as attributes, unless the name is so near to a known one that it must be a slip.
+//!
+//! What other tools send is turned into this form before it is logged, so that the log and the
+//! replay know one form alone:
+//!
+//! | module | reads |
+//! |---|---|
+//! | [`cdevents`] | CDEvents in CloudEvents |
+//! | [`github`] | webhooks of GitHub deployments |
+//! | [`gitlab`] | webhooks of GitLab deployments |
+//! | [`flux`] | notifications of Flux |
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use arrow::array::{Date32Builder, Int64Builder, StringBuilder};
@@ -31,8 +41,17 @@ use crate::otlp::AttributesBuilder;
 use crate::rows::{TimeBuilder, table_rows};
 use crate::{DecodeError, Decoded};
 
+pub mod cdevents;
+pub mod flux;
+pub mod github;
+pub mod gitlab;
+
 mod fields;
 mod foreign;
+mod place;
+mod translation;
+
+pub use translation::{Hints, Translated};
 
 const WHAT: &str = "deploys";
 
@@ -42,7 +61,7 @@ const REQUEST_BYTES_MAX: usize = 16 << 20;
 const ENTRIES_MAX: usize = 10_000;
 
 /// Turns deploy events (JSON: an object, an array, or lines) into rows of `deploys`, all or
-/// nothing. `received` is the start of a change that does not say its own.
+/// nothing. `received` is the start of a change that says neither its start nor its end.
 pub fn decode(body: &[u8], received: UnixNanos) -> Result<Decoded, DecodeError> {
     if body.len() > REQUEST_BYTES_MAX {
         let why = format!("{} bytes, at most {REQUEST_BYTES_MAX}; send fewer at once", body.len());
@@ -100,7 +119,7 @@ const EXPECTED: &str = r#"expected a JSON object such as {"service": "cart", "ve
 #[derive(Debug)]
 enum Refusal {
     Invalid(String),
-    Unsupported(&'static str),
+    Unsupported { format: String, hint: String },
 }
 
 impl From<String> for Refusal {
@@ -112,13 +131,18 @@ impl From<String> for Refusal {
 impl Refusal {
     /// The error, naming the entry if there are several.
     fn at(self, index: usize, total: usize) -> DecodeError {
+        self.of(WHAT, index, total)
+    }
+
+    /// The error about `what`, naming the entry if there are several.
+    fn of(self, what: &'static str, index: usize, total: usize) -> DecodeError {
         match self {
-            Self::Unsupported(format) => DecodeError::unsupported(format, EXPECTED),
+            Self::Unsupported { format, hint } => DecodeError::unsupported(format, hint),
             Self::Invalid(why) if total > 1 => {
                 let entry = index.saturating_add(1);
-                DecodeError::invalid(WHAT, format!("entry {entry} of {total}: {why}"))
+                DecodeError::invalid(what, format!("entry {entry} of {total}: {why}"))
             }
-            Self::Invalid(why) => DecodeError::invalid(WHAT, why),
+            Self::Invalid(why) => DecodeError::invalid(what, why),
         }
     }
 }
@@ -127,7 +151,7 @@ impl Refusal {
 const KINDS: [&str; 4] = ["deploy", "rollback", "config", "feature_flag"];
 
 /// A change, checked.
-#[derive(Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Deploy {
     service: String,
     version: Option<String>,
@@ -143,8 +167,8 @@ struct Deploy {
 }
 
 fn read(entry: Map<String, Value>, received: UnixNanos) -> Result<Deploy, Refusal> {
-    if let Some(format) = foreign::format_of(&entry) {
-        return Err(Refusal::Unsupported(format));
+    if let Some(foreign) = foreign::format_of(&entry) {
+        return Err(foreign);
     }
     let mut fields = Fields::new(entry);
     let service = fields.text(&["service", "service_name", "service.name"], NAME_BYTES_MAX)?;
@@ -153,6 +177,9 @@ fn read(entry: Map<String, Value>, received: UnixNanos) -> Result<Deploy, Refusa
             .to_owned()
             .into());
     };
+    let start =
+        fields.instant(&["time_unix_nano", "start_unix_nano"], &["time", "start", "start_time"])?;
+    let end = fields.instant(&["end_unix_nano", "end_time_unix_nano"], &["end", "end_time"])?;
     let deploy = Deploy {
         service,
         version: fields
@@ -163,10 +190,8 @@ fn read(entry: Map<String, Value>, received: UnixNanos) -> Result<Deploy, Refusa
             NAME_BYTES_MAX,
         )?,
         kind: fields.choice("kind", &KINDS)?,
-        start: fields
-            .instant(&["time_unix_nano", "start_unix_nano"], &["time", "start", "start_time"])?
-            .unwrap_or(received),
-        end: fields.instant(&["end_unix_nano", "end_time_unix_nano"], &["end", "end_time"])?,
+        start: start.or(end).unwrap_or(received),
+        end,
         commit: fields.text(&["commit"], NAME_BYTES_MAX)?,
         url: fields.text(&["url"], URL_BYTES_MAX)?,
         description: fields

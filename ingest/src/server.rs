@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `otlp_grpc`, `otlp_http` | OTLP traces and metrics |
 //! | `profiles`, `push` | pprof: Pyroscope's `/ingest` and `Push`, and plain uploads |
-//! | `deploys` | `POST /api/v1/deploys` |
+//! | `deploys`, `webhook_secrets` | `POST /api/v1/deploys`, and who may send webhooks there |
 //! | `health`, `exposition` | `/healthz`, `/readyz`, `/metrics` |
 //! | `guard` | `Host` and `Origin` checks of every listener |
 //! | `body`, `inflate`, `admission` | reading under limits |
@@ -44,10 +44,12 @@ mod refusal;
 mod reply;
 mod rpc_status;
 mod slot;
+mod webhook_secrets;
 
 pub use admission::Limits;
 pub use guard::{Guard, Listener};
 pub use slot::StoreSlot;
+pub use webhook_secrets::{DeploySecrets, WebhookSecret};
 
 use admission::{Admission, Charge};
 use counters::{Counters, Door, add};
@@ -79,6 +81,15 @@ impl fmt::Debug for Clock {
 /// decoding.
 const INLINE_BYTES_MAX: usize = 256 << 10;
 
+/// How requests are taken.
+#[derive(Clone, Debug, Default)]
+pub struct ReceiverOptions {
+    /// How much is taken at a time.
+    pub limits: Limits,
+    /// What senders of webhooks have to know.
+    pub deploy_secrets: DeploySecrets,
+}
+
 /// Takes requests from all doors into one store.
 #[derive(Clone)]
 pub struct Receiver {
@@ -88,6 +99,7 @@ pub struct Receiver {
 struct Shared {
     slot: Arc<StoreSlot>,
     limits: Limits,
+    deploy_secrets: DeploySecrets,
     admission: Arc<Admission>,
     clock: Clock,
     counters: Counters,
@@ -129,10 +141,12 @@ struct Acknowledged {
 
 impl Receiver {
     /// A receiver whose requests go to the store in `slot`.
-    pub fn new(slot: Arc<StoreSlot>, limits: Limits, clock: Clock) -> Self {
+    pub fn new(slot: Arc<StoreSlot>, options: ReceiverOptions, clock: Clock) -> Self {
+        let ReceiverOptions { limits, deploy_secrets } = options;
         let admission = Admission::new(&limits);
         let counters = Counters::default();
-        Self { shared: Arc::new(Shared { slot, limits, admission, clock, counters }) }
+        let shared = Shared { slot, limits, deploy_secrets, admission, clock, counters };
+        Self { shared: Arc::new(shared) }
     }
 
     /// The routes of the API listener: profiles, deploys, health and metrics.
@@ -143,6 +157,10 @@ impl Receiver {
 
     fn limits(&self) -> &Limits {
         &self.shared.limits
+    }
+
+    fn deploy_secrets(&self) -> &DeploySecrets {
+        &self.shared.deploy_secrets
     }
 
     /// Takes one request: a place among those in flight, the body by `read`, then the store.

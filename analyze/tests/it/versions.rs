@@ -64,7 +64,60 @@ pub(crate) fn batches() -> Vec<TableBatch> {
         "end_unix_nano": nanos(START) + 65 * MINUTE, "commit": "abc",
     });
     batches.push(rows(Table::Deploys, [sent(60, "2", &finished)]));
+    batches.push(rows(Table::Deploys, returns()));
+    batches.push(rows(Table::Deploys, halves()));
     derived(batches)
+}
+
+/// Versions that come back, sent as a deploy.
+fn returns() -> Vec<Value> {
+    let back = json!({ "service_name": "back" });
+    let staging = json!({ "service_name": "elsewhere", "deployment_environment_name": "staging" });
+    let elsewhere = json!({ "service_name": "elsewhere" });
+    let kept = json!({ "service_name": "kept" });
+    let rollback = json!({ "service_name": "kept", "kind": "rollback" });
+    vec![
+        // The third is a rollback, the fourth rolls forward again.
+        sent(10, "1", &back),
+        sent(20, "2", &back),
+        sent(30, "1", &back),
+        sent(40, "2", &back),
+        // Staging had it before production: no rollback there.
+        sent(10, "2", &staging),
+        sent(20, "1", &elsewhere),
+        sent(30, "2", &elsewhere),
+        // A rollback by the event itself, to a version that nobody saw.
+        sent(10, "1", &kept),
+        sent(20, "0.9", &rollback),
+    ]
+}
+
+/// Starts and ends of rollouts that were sent apart.
+fn halves() -> Vec<Value> {
+    let minute = |minute: i64| nanos(START) + minute * MINUTE;
+    let start = json!({ "service_name": "halves", "url": "https://ci/1" });
+    let end =
+        |at: i64| json!({ "service_name": "halves", "commit": "abc", "end_unix_nano": minute(at) });
+    let alone = json!({
+        "service_name": "halves", "deployment_environment_name": "staging",
+        "end_unix_nano": minute(12),
+    });
+    let ended = json!({ "service_name": "swapped", "end_unix_nano": minute(15) });
+    let started = json!({
+        "service_name": "swapped", "previous_version": "1", "received_unix_nano": 2,
+    });
+    vec![
+        sent(10, "2", &start),
+        sent(14, "2", &end(14)),
+        // The end of the next day is not of this start.
+        sent(20, "3", &start),
+        sent(20 + 1441, "3", &end(20 + 1441)),
+        // An end without a start.
+        sent(12, "2", &alone),
+        // One id; the end arrived first.
+        sent(10, "2", &ended),
+        sent(10, "2", &started),
+    ]
 }
 
 fn seen(service: &str, environment: &str, versions: &[(&str, std::ops::Range<i64>)]) -> TableBatch {

@@ -114,7 +114,18 @@ section!(
 );
 section!(
     /// `api:`
-    Api { endpoint: Given, insecure: Given, cors: Cors, tls: Present, auth: Present, }
+    Api {
+        endpoint: Given,
+        insecure: Given,
+        cors: Cors,
+        webhooks: Webhooks,
+        tls: Present,
+        auth: Present,
+    }
+);
+section!(
+    /// `api: webhooks:`
+    Webhooks { github_secret: Given, gitlab_token: Given, flux_secret: Given, }
 );
 section!(
     /// `cors:` of an HTTP listener.

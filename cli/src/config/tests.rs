@@ -127,6 +127,34 @@ service:
 }
 
 #[test]
+fn secrets_of_webhooks_are_read_and_never_printed() {
+    let environment = |name: &str| (name == "GITHUB_SECRET").then(|| "hush-1".to_owned());
+    let text =
+        "api: { webhooks: { github_secret: \"${env:GITHUB_SECRET}\", gitlab_token: hush-2 } }";
+    let settings = load_with(text, &environment, &Overrides::default()).unwrap();
+    let secrets = &settings.deploy_secrets;
+    assert!(secrets.github.is_some() && secrets.gitlab.is_some() && secrets.flux.is_none());
+    let printed = format!("{settings:?} {:?}", settings.receiver_options());
+    assert!(!printed.contains("hush"), "{printed}");
+    for (text, expected) in [
+        (
+            "api:\n  webhooks:\n    github_sercet: x\n",
+            ":3: unknown key `github_sercet`; did you mean `github_secret`?",
+        ),
+        (
+            "api:\n  webhooks: { flux_secret: \"\" }\n",
+            ":2: api.webhooks.flux_secret: the secret is empty, which protects nothing; give one, or remove the key",
+        ),
+        (
+            "api: { webhooks: { gitlab_token: \"${env:NONE}\" } }",
+            ":1: api.webhooks.gitlab_token: the environment variable NONE is not set",
+        ),
+    ] {
+        assert_eq!(refusal(text), expected, "{text}");
+    }
+}
+
+#[test]
 fn empty_sections_are_as_good_as_none() {
     for text in [
         "",

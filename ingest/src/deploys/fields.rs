@@ -38,7 +38,7 @@ const KNOWN: [&str; 28] = [
 ];
 
 /// The largest name or value among the further fields.
-const ATTRIBUTE_BYTES_MAX: usize = 4096;
+pub(super) const ATTRIBUTE_BYTES_MAX: usize = 4096;
 /// The most further fields.
 const ATTRIBUTES_MAX: usize = 64;
 
@@ -106,7 +106,7 @@ impl Fields {
         if let Some(known) = known {
             return Ok(known);
         }
-        let near = value.as_str().and_then(|text| nearest(&text.to_lowercase(), choices));
+        let near = value.as_str().and_then(|text| meant(&text.to_lowercase(), choices));
         let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
         Err(format!("`{name}` is {}: expected {}{hint}", shown(&value), choices.join(", ")))
     }
@@ -122,7 +122,14 @@ impl Fields {
             None => None,
         };
         let readable = match self.take(rfc3339)? {
-            Some((name, value)) => Some((name, parse_rfc3339(name, &value)?)),
+            Some((name, value)) => {
+                let hint = |why| {
+                    format!(
+                        "{why}; for nanoseconds since 1970 use `time_unix_nano` or `end_unix_nano`"
+                    )
+                };
+                Some((name, parse_rfc3339(name, &value).map_err(hint)?))
+            }
             None => None,
         };
         match (exact, readable) {
@@ -201,22 +208,31 @@ fn parse_nanos(name: &str, value: &Value) -> Result<UnixNanos, String> {
     }
 }
 
-fn parse_rfc3339(name: &str, value: &Value) -> Result<UnixNanos, String> {
+/// An instant in RFC 3339.
+pub(super) fn parse_rfc3339(name: &str, value: &Value) -> Result<UnixNanos, String> {
     let timestamp = value.as_str().and_then(|text| text.parse::<Timestamp>().ok());
+    instant_of(name, value, timestamp)
+}
+
+/// An instant that was read from a value, if it could be and is no mistake.
+pub(super) fn instant_of(
+    name: &str,
+    value: &Value,
+    timestamp: Option<Timestamp>,
+) -> Result<UnixNanos, String> {
     let nanos = timestamp.and_then(|timestamp| i64::try_from(timestamp.as_nanosecond()).ok());
     match nanos {
         Some(nanos) if nanos >= NANOS_MIN => Ok(UnixNanos(nanos)),
         Some(_) => Err(format!("`{name}` is {}: that is before 1974", shown(value))),
         None => Err(format!(
-            "`{name}` is {}: a time such as \"2026-11-21T10:31:00Z\" (RFC 3339) is expected; \
-             for nanoseconds since 1970 use `time_unix_nano` or `end_unix_nano`",
+            "`{name}` is {}: a time such as \"2026-11-21T10:31:00Z\" (RFC 3339) is expected",
             shown(value)
         )),
     }
 }
 
 /// A value for a message, short.
-fn shown(value: &Value) -> String {
+pub(super) fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => crate::otlp::shown(text),
         Value::Number(number) => number.to_string(),
@@ -243,6 +259,17 @@ fn slip_of(key: &str) -> Option<&'static str> {
     let edits_max = if key.len() < LONG { 1 } else { 2 };
     let known = nearest(&key.to_lowercase(), &KNOWN)?;
     (edits(&key.to_lowercase(), known) <= edits_max).then_some(known)
+}
+
+/// The choice that begins or ends the text or is begun or ended by it, else the nearest.
+fn meant(text: &str, choices: &[&'static str]) -> Option<&'static str> {
+    const SHORT: usize = 4;
+    let mut parts = choices.iter().filter(|choice| {
+        let (short, long) =
+            if text.len() < choice.len() { (text, **choice) } else { (**choice, text) };
+        short.len() >= SHORT && (long.starts_with(short) || long.ends_with(short))
+    });
+    parts.next().copied().or_else(|| nearest(text, choices))
 }
 
 /// The choice with the fewest edits from `text`, if there are fewer than half its letters.

@@ -2,13 +2,29 @@ use super::*;
 use crate::DecodeErrorKind;
 use crate::rows::tests::cells;
 
-const RECEIVED: UnixNanos = UnixNanos(1_795_226_603_510_000_123);
+pub(super) const RECEIVED: UnixNanos = UnixNanos(1_795_226_603_510_000_123);
 
 fn rows(body: &str, columns: &[&str]) -> Vec<String> {
     let decoded = decode(body.as_bytes(), RECEIVED).unwrap();
     let rows = cells(&decoded, Table::Deploys, columns);
     assert_eq!((decoded.accepted, decoded.rejected), (rows.len() as u64, 0));
     rows
+}
+
+/// The rows of what was translated, as after the log.
+pub(super) fn stored(translated: &Translated, columns: &[&str]) -> Vec<String> {
+    let decoded = decode_translated(translated);
+    cells(&decoded, Table::Deploys, columns)
+}
+
+fn decode_translated(translated: &Translated) -> Decoded {
+    if translated.changes == 0 {
+        assert!(translated.body.is_empty(), "{translated:?}");
+        return Decoded::default();
+    }
+    let decoded = decode(&translated.body, RECEIVED).unwrap();
+    assert_eq!((decoded.accepted, decoded.rejected), (translated.changes as u64, 0));
+    decoded
 }
 
 const COLUMNS: [&str; 13] = [
@@ -91,6 +107,130 @@ fn friendly_forms_are_taken() {
 }
 
 #[test]
+fn an_end_without_a_start_is_taken_for_both() {
+    let columns = ["start_unix_nano", "end_unix_nano", "id"];
+    let id = deploy_id("s", "", "deploy", "2", 1_795_223_503_000_000_000);
+    assert_eq!(
+        rows(r#"{"service": "s", "version": "2", "end": "2026-11-21T01:11:43Z"}"#, &columns),
+        [format!("1795223503000000000 | 1795223503000000000 | {id}")]
+    );
+}
+
+#[test]
+fn no_change_ends_before_it_starts() {
+    let body = r#"{"service": "s", "time": "2026-11-21T00:00:00Z", "end": "2026-11-20T00:00:00Z"}"#;
+    let error = decode(body.as_bytes(), RECEIVED).unwrap_err();
+    assert_eq!(error.kind(), DecodeErrorKind::InvalidArgument);
+    assert!(error.to_string().contains("before it starts"), "{error}");
+}
+
+#[test]
+fn start_and_end_of_a_rollout_are_one_change() {
+    let event = |more: &str| {
+        format!(
+            r#"{{"service": "s", "version": "2", "environment": "prod", "time": "2026-11-21T01:11:43Z"{more}}}"#
+        )
+    };
+    let started = rows(&event(r#", "previous_version": "1", "commit": "abc""#), &["id"]);
+    let ended = rows(&event(r#", "end": "2026-11-21T01:15:00Z", "url": "https://ci/1""#), &["id"]);
+    assert_eq!(started, ended);
+    for other in [r#", "kind": "rollback""#, r#", "time_unix_nano": 1795223503000000001"#] {
+        assert_ne!(rows(&event(other), &["id"]), started, "{other}");
+    }
+}
+
+#[test]
+fn settings_and_flags_have_a_revision() {
+    let columns = ["kind", "service_version", "previous_version", "attributes"];
+    let body = r#"[{"service": "cart", "kind": "config", "revision": "cm-17", "previous_version": "cm-16"},
+        {"service": "cart", "kind": "feature_flag", "revision": 42,
+         "attributes": {"feature_flag.key": "new-basket", "feature_flag.result.variant": "on"}}]"#;
+    assert_eq!(
+        rows(body, &columns),
+        [
+            "config | cm-17 | cm-16 | {}",
+            "feature_flag | 42 | ∅ | {feature_flag.key: new-basket, feature_flag.result.variant: on}",
+        ]
+    );
+    for (body, expected) in [
+        (
+            r#"{"service": "s", "kind": "config", "revision": "1", "version": "2"}"#,
+            "`version` and `revision` differ; send one of them",
+        ),
+        (r#"{"service": "s", "kind": "feature-flag"}"#, "did you mean `feature_flag`?"),
+        (r#"{"service": "s", "kind": "configuration"}"#, "did you mean `config`?"),
+        (r#"{"service": "s", "kind": "flag"}"#, "did you mean `feature_flag`?"),
+        (r#"{"service": "s", "kind": "config", "revison": "7"}"#, "did you mean `revision`?"),
+        (r#"{"service": "s", "kind": "config", "revision": {"a": 1}}"#, "`revision` is an object"),
+    ] {
+        let error = decode(body.as_bytes(), RECEIVED).unwrap_err().to_string();
+        assert!(error.contains(expected), "{body}: {error}");
+    }
+}
+
+#[test]
+fn the_plain_form_of_a_change_reads_back_to_the_same_change() {
+    let deploy = Deploy {
+        service: "it's \"x\"\n".to_owned(),
+        version: Some("2".to_owned()),
+        previous_version: Some("1".to_owned()),
+        environment: Some("prod".to_owned()),
+        kind: "feature_flag",
+        start: UnixNanos(1_795_223_503_000_000_001),
+        end: Some(UnixNanos(1_795_223_503_000_000_002)),
+        commit: Some("c".to_owned()),
+        url: Some("u".to_owned()),
+        description: Some("d".to_owned()),
+        attributes: vec![("a".to_owned(), "1".to_owned()), ("service".to_owned(), "x".to_owned())],
+    };
+    let least = Deploy {
+        version: None,
+        previous_version: None,
+        environment: None,
+        end: None,
+        commit: None,
+        url: None,
+        description: None,
+        attributes: Vec::new(),
+        ..deploy.clone()
+    };
+    for deploy in [deploy, least] {
+        let Value::Object(entry) = deploy.entry() else { panic!("an object") };
+        assert_eq!(read(entry, UnixNanos(5)).unwrap(), deploy);
+    }
+}
+
+#[test]
+fn versions_are_told_from_branches() {
+    for name in ["2.4.0", "v2", "V2.1", "v2-rc.1", "v2+build", "2026-11-21", "1.0-SNAPSHOT"] {
+        assert!(translation::is_version(name), "{name}");
+    }
+    for name in
+        ["", "main", "v", "vast", "2fa-login", "2", "2-fa", "release/2.4.0", "9f2c1a4e", "v2x"]
+    {
+        assert!(!translation::is_version(name), "{name}");
+    }
+}
+
+#[test]
+fn events_of_other_tools_are_refused_with_the_address_that_takes_them() {
+    for (body, format, address) in [
+        (r#"{"specversion": "1.0", "type": "x"}"#, "a CloudEvents event", "cdevents"),
+        (r#"{"context": {}, "subject": {}}"#, "a CDEvents event", "cdevents"),
+        (r#"{"deployment": {}, "repository": {}}"#, "a GitHub webhook", "github"),
+        (r#"{"object_kind": "deployment", "repository": {}}"#, "a GitLab webhook", "gitlab"),
+        (r#"{"involvedObject": {}}"#, "a Flux notification", "flux"),
+    ] {
+        let error = decode(body.as_bytes(), RECEIVED).unwrap_err();
+        assert_eq!(error.kind(), DecodeErrorKind::Unsupported);
+        let expected = format!(
+            "{format} as plain JSON is not supported: send it to /api/v1/deploys/{address}; "
+        );
+        assert!(error.to_string().starts_with(&expected), "{error}");
+    }
+}
+
+#[test]
 fn lists_and_lines_are_several() {
     for body in [
         r#"[{"service": "a"}, {"service": "b"}]"#,
@@ -150,7 +290,6 @@ fn refusals_name_the_field_the_value_and_what_is_expected() {
             r#"{"service": "s", "time_unix_nano": 99999999999999999999}"#,
             "a whole number of nanoseconds",
         ),
-        (r#"{"service": "s", "end_time": "2026-11-20T00:00:00Z"}"#, "before it starts"),
         (
             r#"{"service": "s", "env": "a", "environment": "b"}"#,
             "`environment` and `env` differ; send one of them",

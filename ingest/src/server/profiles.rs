@@ -120,7 +120,7 @@ fn profile_field(body: &Bytes, boundary: &str) -> Result<Bytes, Refusal> {
 }
 
 /// The parameters of a query in order, decoded; a plus sign is a space.
-fn query_pairs(query: &str) -> impl Iterator<Item = (String, String)> {
+pub(super) fn query_pairs(query: &str) -> impl Iterator<Item = (String, String)> {
     query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         (decoded(key), decoded(value))

@@ -31,6 +31,8 @@ pub(super) enum Class {
     Method,
     /// The path is unknown.
     Path,
+    /// The sender does not show that it is who it should be.
+    Unauthenticated,
     /// The sender may not ask this from where it asks.
     Forbidden,
     /// The path is known, but what it is for is not taken.
@@ -82,6 +84,7 @@ impl Refusal {
             Class::MediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Class::Method => StatusCode::METHOD_NOT_ALLOWED,
             Class::Path => StatusCode::NOT_FOUND,
+            Class::Unauthenticated => StatusCode::UNAUTHORIZED,
             Class::Forbidden => StatusCode::FORBIDDEN,
             Class::NotTaken => StatusCode::NOT_IMPLEMENTED,
             Class::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -97,6 +100,7 @@ impl Refusal {
             Class::TooLarge => Code::ResourceExhausted,
             Class::TooSlow => Code::DeadlineExceeded,
             Class::MediaType | Class::Method | Class::Path | Class::NotTaken => Code::Unimplemented,
+            Class::Unauthenticated => Code::Unauthenticated,
             Class::Forbidden => Code::PermissionDenied,
             Class::Unavailable => Code::Unavailable,
             Class::Protocol | Class::Internal => Code::Internal,
@@ -110,6 +114,7 @@ impl Refusal {
             Code::ResourceExhausted => "resource_exhausted",
             Code::DeadlineExceeded => "deadline_exceeded",
             Code::Unimplemented => "unimplemented",
+            Code::Unauthenticated => "unauthenticated",
             Code::PermissionDenied => "permission_denied",
             Code::Unavailable => "unavailable",
             _ => "internal",

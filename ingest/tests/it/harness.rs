@@ -20,7 +20,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
-use upriver_ingest::server::{Clock, Guard, Limits, Listener, Receiver, StoreSlot};
+use upriver_ingest::server::{
+    Clock, DeploySecrets, Guard, Limits, Listener, Receiver, ReceiverOptions, StoreSlot,
+};
 use upriver_store::schema::Table;
 use upriver_store::snapshot::SnapshotSource;
 use upriver_store::store::{Store, StoreOptions};
@@ -43,6 +45,7 @@ pub(crate) struct Server {
 #[derive(Default)]
 pub(crate) struct Setup {
     pub(crate) limits: Limits,
+    pub(crate) deploy_secrets: DeploySecrets,
     pub(crate) hot_bytes_max: Option<usize>,
     /// Leaves the store out, as while the log is replayed.
     pub(crate) replaying: bool,
@@ -62,7 +65,11 @@ impl Server {
         if !setup.replaying {
             slot.fill(Arc::new(open_store(&folder, setup.hot_bytes_max).await));
         }
-        let receiver = Receiver::new(Arc::clone(&slot), setup.limits.clone(), Clock::new(|| NOW));
+        let options = ReceiverOptions {
+            limits: setup.limits.clone(),
+            deploy_secrets: setup.deploy_secrets.clone(),
+        };
+        let receiver = Receiver::new(Arc::clone(&slot), options, Clock::new(|| NOW));
         let guard = |listener| Guard {
             listener,
             hosts: setup.hosts.clone(),

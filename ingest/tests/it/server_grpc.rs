@@ -198,7 +198,7 @@ async fn plain_http_on_the_grpc_port_is_told_where_to_go() {
 async fn raw_call(server: &Server, encoding: Option<&str>, body: Vec<u8>) -> Status {
     let routes = upriver_ingest::server::Receiver::new(
         std::sync::Arc::clone(&server.slot),
-        upriver_ingest::server::Limits::default(),
+        upriver_ingest::server::ReceiverOptions::default(),
         upriver_ingest::server::Clock::new(|| crate::harness::NOW),
     )
     .grpc_routes();

@@ -117,6 +117,7 @@ async fn every_listener_is_guarded() {
         (server.api, "/push.v1.PusherService/Push"),
         (server.api, "/api/v1/profiles"),
         (server.api, "/api/v1/deploys"),
+        (server.api, "/api/v1/deploys/github"),
         (server.api, "/healthz"),
         (server.api, "/metrics"),
         (server.api, "/unknown"),

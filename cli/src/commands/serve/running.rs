@@ -114,7 +114,7 @@ impl Listeners {
         slot: &Arc<StoreSlot>,
         queries: &QueryThreads,
     ) -> anyhow::Result<Self> {
-        let receiver = Receiver::new(Arc::clone(slot), settings.limits.clone(), system_clock());
+        let receiver = Receiver::new(Arc::clone(slot), settings.receiver_options(), system_clock());
         let (grpc, grpc_address) = bind(&settings.grpc, "--otlp-grpc").await?;
         let (http, http_address) = bind(&settings.otlp_http, "--otlp-http").await?;
         let (api, api_address) = bind(&settings.api, "--api").await?;
