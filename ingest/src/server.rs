@@ -2,7 +2,7 @@
 //!
 //! | module | is |
 //! |---|---|
-//! | `otlp_grpc`, `otlp_http` | OTLP traces and metrics |
+//! | `otlp_grpc`, `otlp_http`, `signal` | OTLP traces, metrics, logs and profiles |
 //! | `profiles`, `push` | pprof: Pyroscope's `/ingest` and `Push`, and plain uploads |
 //! | `deploys` | `POST /api/v1/deploys` |
 //! | `health`, `exposition` | `/healthz`, `/readyz`, `/metrics` |
@@ -43,6 +43,7 @@ mod push;
 mod refusal;
 mod reply;
 mod rpc_status;
+mod signal;
 mod slot;
 
 pub use admission::Limits;
@@ -121,6 +122,7 @@ struct Upload {
 #[derive(Clone, Debug, Default)]
 struct Acknowledged {
     rejected: u64,
+    rejected_profiles: u64,
     message: Option<String>,
     /// Ids of the changes among the rows.
     change_ids: Vec<String>,
@@ -178,7 +180,8 @@ impl Receiver {
         }
         let counters = self.shared.counters.door(door);
         let mut acknowledged = Acknowledged::default();
-        for (record, Decoded { batches, accepted, rejected, message }) in decoded {
+        for (record, decoded) in decoded {
+            let Decoded { batches, accepted, rejected, rejected_profiles, message } = decoded;
             add(&counters.refused, rejected);
             acknowledged.change_ids.extend(change_ids(&batches));
             if let Err(refusal) = self.append(record, batches).await {
@@ -187,6 +190,7 @@ impl Receiver {
             }
             add(&counters.accepted, accepted);
             acknowledged.rejected += rejected;
+            acknowledged.rejected_profiles += rejected_profiles;
             acknowledged.message = acknowledged.message.or(message);
         }
         drop(charge);
