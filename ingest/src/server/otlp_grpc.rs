@@ -1,4 +1,4 @@
-//! OTLP over gRPC: `TraceService/Export` and `MetricsService/Export`.
+//! OTLP over gRPC: the method `Export` of each signal.
 //!
 //! Messages are taken as bytes, because bytes are what is logged: a generated service would decode
 //! them into structures first. A unary call is five bytes of prefix and the message (gRPC over
