@@ -21,6 +21,8 @@ mod dictionary;
 mod layout;
 mod sample;
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::ops::Range;
 
 use upriver_store::time::UnixNanos;
@@ -34,7 +36,6 @@ use super::strings::{StringTable, Strings};
 use super::wire::{Reader, WireError, messages};
 use super::{Budget, Fault, ROWS_BYTES_MAX, Rejections, shown};
 use crate::Decoded;
-use crate::profiles::TooManyRows;
 use crate::profiles::rows::{Facts, Labels, Measured, Origin, Rows, ValueName};
 use crate::profiles::stacks::{FRAMES_MAX, Stacks};
 
@@ -52,11 +53,11 @@ pub(super) fn decode(body: &[u8], received: UnixNanos) -> Result<Decoded, Fault>
         let known = strings.dangling();
         let (references, name) = (Strings::of(&strings), "ResourceProfiles");
         let resource = Resource::read_with(resource_profiles, name, references, &mut budget)?;
+        let dangling = strings.dangling().saturating_sub(known);
         for scope_profiles in messages(resource_profiles, "ResourceProfiles", 2) {
             let scope_profiles = scope_profiles?;
             let scope = Scope::read(scope_profiles, "ScopeProfiles", &mut budget)?;
             let origin = origin(&resource, &scope)?;
-            let dangling = strings.dangling().saturating_sub(known);
             for profile in messages(scope_profiles, "ScopeProfiles", 2) {
                 profiles.append(profile?, &Sender { origin: &origin, dangling })?;
             }
@@ -97,14 +98,12 @@ const PROMOTED: [&str; 5] = [
 ];
 
 fn origin(resource: &Resource<'_>, scope: &Scope<'_>) -> Result<Origin, WireError> {
-    let given = |text: &Option<std::borrow::Cow<'_, str>>| {
-        text.as_deref().filter(|text| !text.is_empty()).map(str::to_owned)
-    };
+    let given = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(str::to_owned);
     let mut origin = Origin {
         service: service(resource)?,
-        version: given(&resource.service_version),
-        environment: given(&resource.environment),
-        instance: given(&resource.service_instance_id),
+        version: given(resource.service_version.as_deref()),
+        environment: given(resource.environment.as_deref()),
+        instance: given(resource.service_instance_id.as_deref()),
         ..Origin::default()
     };
     for (key, value) in resource.attributes.iter() {
@@ -136,7 +135,7 @@ fn service(resource: &Resource<'_>) -> Result<String, WireError> {
     ];
     let named = |keys: &[&str]| -> Result<Option<String>, WireError> {
         let text = resource.attributes.text(keys)?;
-        Ok(text.filter(|text| !text.is_empty()).map(|text| text.into_owned()))
+        Ok(text.filter(|text| !text.is_empty()).map(Cow::into_owned))
     };
     if let Some(name) = named(&["service.name"])? {
         return Ok(name);
@@ -246,6 +245,8 @@ struct ProfilesSoFar<'a> {
     stacks: Stacks,
     /// For each stack of the dictionary its position among `stacks`, once it is known.
     positions: Vec<Option<usize>>,
+    /// What is missing of stacks that cannot be used. They are not walked through again.
+    unusable: HashMap<i32, String>,
     locations: Vec<Range<u32>>,
     sample: Sample,
     rows: Rows,
@@ -263,6 +264,7 @@ impl<'a> ProfilesSoFar<'a> {
             received,
             stacks: Stacks::new(ROWS_BYTES_MAX),
             positions: vec![None; dictionary.stack_count().max(1)],
+            unusable: HashMap::new(),
             locations: Vec::new(),
             sample: Sample::default(),
             rows: Rows::new(ROWS_BYTES_MAX),
@@ -275,12 +277,14 @@ impl<'a> ProfilesSoFar<'a> {
 
     fn append(&mut self, bytes: &[u8], sender: &Sender<'_>) -> Result<(), Fault> {
         let profile = Profile::read(bytes, self.layout)?;
+        // What a profile repeats of its sender counts, also where the profile is then rejected.
+        self.rows.charge(sender.origin.bytes())?;
         let mut origin = sender.origin.clone();
         let start =
             if profile.time == 0 { self.received } else { UnixNanos::from_wire(profile.time) };
         origin.start = start;
         origin.duration_ns = UnixNanos::from_wire(profile.duration).0;
-        let dangling = self.labels(&profile, &mut origin);
+        let dangling = self.labels(&profile, &mut origin)?;
         match self.check(&profile, &origin) {
             Ok(checked) => {
                 let own = checked.dangling.saturating_add(dangling).saturating_add(sender.dangling);
@@ -299,13 +303,14 @@ impl<'a> ProfilesSoFar<'a> {
     }
 
     /// Adds the profile's own attributes to the labels; says how many led nowhere.
-    fn labels(&self, profile: &Profile<'_>, origin: &mut Origin) -> u64 {
+    fn labels(&mut self, profile: &Profile<'_>, origin: &mut Origin) -> Result<u64, Fault> {
         let mut labels = Labels::default();
         let dangling = self.add_labels(&profile.attributes, &mut labels);
         for (key, value) in labels {
+            self.rows.charge(key.len().saturating_add(value.len()))?;
             origin.labels.insert(key.into_owned(), value.into_owned());
         }
-        dangling
+        Ok(dangling)
     }
 
     /// Adds attributes by their indices, of a repeated key the first; says how many led nowhere.
@@ -368,12 +373,19 @@ impl<'a> ProfilesSoFar<'a> {
             return Ok(*position);
         }
         let dictionary = self.dictionary;
-        dictionary.stack(index, &mut self.locations)?.map_err(|why| {
-            Refusal::Profile(format!("{why}, so that values would go to another function"))
-        })?;
+        let missing = match self.unusable.get(&index) {
+            Some(why) => Err(why.clone()),
+            None => dictionary.stack(index, &mut self.locations)?,
+        };
+        if let Err(why) = missing {
+            if self.unusable.len() < self.positions.len() {
+                self.unusable.insert(index, why.clone());
+            }
+            let why = format!("{why}, so that values would go to another function");
+            return Err(Refusal::Profile(why));
+        }
         let locations = self.locations.iter().cloned().map(Ok);
-        let position =
-            self.stacks.intern(locations, &dictionary.frames, |e: TooManyRows| Fault::from(e))?;
+        let position = self.stacks.intern(locations, &dictionary.frames, Fault::from)?;
         let slot = usize::try_from(index).ok().and_then(|index| self.positions.get_mut(index));
         if let Some(slot) = slot {
             *slot = Some(position);

@@ -118,6 +118,23 @@ pub(crate) struct Origin {
     pub(crate) profile_id: i64,
 }
 
+impl Origin {
+    /// What a row of `profiles` takes.
+    pub(crate) fn bytes(&self) -> usize {
+        let labels = self.labels.iter().map(|(k, v)| k.len().saturating_add(v.len()));
+        labels.fold(self.constant_bytes(), usize::saturating_add)
+    }
+
+    /// What the columns that are the same in all rows of a profile take.
+    fn constant_bytes(&self) -> usize {
+        [&self.version, &self.environment]
+            .into_iter()
+            .flatten()
+            .fold(self.service.len(), |bytes, text| bytes.saturating_add(text.len()))
+            .saturating_add(ROW_BYTES)
+    }
+}
+
 /// What only the row of `profiles` has.
 #[derive(Debug)]
 pub(crate) struct Facts<'a> {
@@ -173,10 +190,14 @@ impl Rows {
         }
     }
 
+    /// Takes this many bytes off what rows may take.
+    pub(crate) fn charge(&mut self, bytes: usize) -> Result<(), TooManyRows> {
+        self.spend(bytes, [])
+    }
+
     /// Adds a row of `profiles`.
     pub(crate) fn profile(&mut self, origin: &Origin, facts: Facts<'_>) -> Result<(), TooManyRows> {
-        let labels = origin.labels.iter().map(|(k, v)| k.len().saturating_add(v.len()));
-        self.spend(labels.fold(constant_bytes(origin), usize::saturating_add), [])?;
+        self.charge(origin.bytes())?;
         let rows = &mut self.profiles;
         rows.time.append_value(origin.start);
         rows.time_unix_nano.append_value(origin.start.0);
@@ -207,7 +228,7 @@ impl Rows {
             return Ok(());
         }
         let label_bytes = measured.labels.iter().map(|(k, v)| k.len().saturating_add(v.len()));
-        let row_bytes = label_bytes.fold(constant_bytes(origin), usize::saturating_add);
+        let row_bytes = label_bytes.fold(origin.constant_bytes(), usize::saturating_add);
         self.spend(row_bytes, [measured.what.name, measured.what.unit])?;
         let rows = &mut self.samples;
         rows.time.append_value(measured.time);
@@ -310,15 +331,6 @@ impl Rows {
         self.bytes_left = self.bytes_left.checked_sub(bytes).ok_or(TooManyRows)?;
         Ok(())
     }
-}
-
-/// What the columns that are the same in all rows of a profile take.
-fn constant_bytes(origin: &Origin) -> usize {
-    [&origin.version, &origin.environment]
-        .into_iter()
-        .flatten()
-        .fold(origin.service.len(), |bytes, text| bytes.saturating_add(text.len()))
-        .saturating_add(ROW_BYTES)
 }
 
 /// Builds the column of stacks' frames. A request has few distinct frames and many stacks of them,

@@ -171,8 +171,8 @@ fn a_request_without_profiles_has_no_rows() {
     }
 }
 
-#[test]
-fn fields_land_in_their_columns() {
+/// A profile that uses every field, and a sample with a link and one without.
+fn full() -> Build {
     let mut build = Build::new();
     let location = build.location(&["main"]);
     let stack_index = build.stack(vec![location]);
@@ -207,7 +207,12 @@ fn fields_land_in_their_columns() {
     build.resource(attributes.map(|(key, value)| entry(key, value)).into(), vec![profile]);
     let scope = InstrumentationScope { name: "ebpf".into(), ..InstrumentationScope::default() };
     build.request.resource_profiles[0].scope_profiles[0].scope = Some(scope);
-    let decoded = build.decoded();
+    build
+}
+
+#[test]
+fn fields_land_in_their_columns() {
+    let decoded = full().decoded();
     let columns = [
         "time",
         "time_unix_nano",
@@ -419,7 +424,7 @@ fn attributes_of_a_resource_may_refer_to_the_dictionary() {
           process.command_line: /bin/cart}"]
     );
     assert_eq!(cells(&decoded, Table::ProfileSamples, &["service_name"]), ["cart"]);
-    assert!(decoded.message.unwrap().contains("references to missing"));
+    assert!(decoded.message.unwrap().starts_with("2 references to missing"));
 }
 
 #[test]
@@ -710,4 +715,21 @@ fn the_attributes_of_a_profile_are_found_in_any_layout() {
         let decoded = decode(&bytes, RECEIVED).unwrap();
         assert_eq!(cells(&decoded, Table::Profiles, &["labels"]), [expected], "{fields:?}");
     }
+}
+
+#[test]
+fn profiles_that_repeat_much_are_refused_even_where_each_is_rejected() {
+    // A long label of the sender, and a long stack that cannot be used, in many small profiles.
+    let mut build = small(|_| Vec::new());
+    let location_indices = [vec![1; 1 << 20], vec![99]].concat();
+    let stack = build.stack(location_indices);
+    let profile = build.profile(vec![sample(stack, &[1], &[])]);
+    let resource = &mut build.request.resource_profiles[0];
+    resource.scope_profiles[0].profiles = vec![profile; 20_000];
+    let decoded = build.decoded();
+    assert_eq!((decoded.rejected_profiles, decoded.accepted), (20_000, 0));
+    let resource = &mut build.request.resource_profiles[0];
+    let long = entry("k", &"v".repeat(1 << 20));
+    resource.resource.as_mut().unwrap().attributes.push(long);
+    assert_eq!(refusal(&build.bytes()).kind(), DecodeErrorKind::TooLarge);
 }
