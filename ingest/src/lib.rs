@@ -1,8 +1,9 @@
-//! What arrives, turned into rows: OTLP traces and metrics, pprof profiles, deploy events.
+//! What arrives, turned into rows: OTLP traces, metrics, logs and profiles, pprof profiles,
+//! deploy events.
 //!
 //! | module | is |
 //! |---|---|
-//! | [`otlp`] | OTLP traces and metrics, protobuf and JSON, to rows |
+//! | [`otlp`] | OTLP traces, metrics, logs and profiles, protobuf and JSON, to rows |
 //! | [`pprof`] | pprof profiles to rows |
 //! | [`frame_family`] | what a runtime or a well-known library does in a frame of a profile |
 //! | [`deploys`] | deploy events to rows |
@@ -25,6 +26,7 @@ pub mod pprof;
 #[cfg(feature = "server")]
 pub mod server;
 
+mod profiles;
 mod rows;
 
 /// What the payload of a logged request is: [`LogRecord::kind`]. 0 belongs to the store.
@@ -48,10 +50,13 @@ pub mod record_kind {
 pub struct Decoded {
     /// Rows per table; tables without rows are absent.
     pub batches: Vec<TableBatch>,
-    /// Items taken: spans, data points, samples, changes.
+    /// Items taken: spans, data points, log records, samples, changes.
     pub accepted: u64,
     /// Items left out; `message` says why.
     pub rejected: u64,
+    /// Profiles left out of an OTLP request, whose answer counts profiles; the items of profiles
+    /// are their samples.
+    pub rejected_profiles: u64,
     /// What the sender should know: why items were rejected, or a warning.
     pub message: Option<String>,
 }
@@ -78,7 +83,7 @@ pub enum DecodeError {
     /// The bytes are of a format that is known but not taken.
     #[error("{format} is not supported: {hint}")]
     Unsupported {
-        /// The format by name, such as `OTLP logs` or `JFR`.
+        /// The format by name, such as `JFR`.
         format: String,
         /// What to send instead.
         hint: String,
@@ -127,6 +132,8 @@ pub fn decode(record: &LogRecord) -> Result<Decoded, DecodeError> {
     match record.kind {
         record_kind::OTLP_TRACES => otlp::decode_traces(&record.payload),
         record_kind::OTLP_METRICS => otlp::decode_metrics(&record.payload),
+        record_kind::OTLP_LOGS => otlp::decode_logs(&record.payload, record.received),
+        record_kind::OTLP_PROFILES => otlp::decode_profiles(&record.payload, record.received),
         record_kind::PPROF => pprof::decode_record(record),
         record_kind::DEPLOYS => deploys::decode(&record.payload, record.received),
         kind => Err(DecodeError::unsupported(

@@ -1,11 +1,13 @@
-//! OTLP traces and metrics to rows.
+//! OTLP traces, metrics, logs and profiles to rows.
 //!
 //! | module | is |
 //! |---|---|
 //! | [`json`] | OTLP JSON to the protobuf form that is logged |
 //! | `traces`, `operation`, `promoted`, `payload_sizes`, `sampling` | spans, their events and the bodies that they report |
 //! | `metrics` | data points |
-//! | `resource`, `attributes` | what all signals share |
+//! | `logs` | log records and events |
+//! | `profiles` | profiles with their dictionary |
+//! | `resource`, `attributes`, `strings` | what all signals share |
 //! | `wire` | protobuf read in place |
 //!
 //! Choices that the specification leaves open: a span with an invalid id is rejected alone (partial
@@ -14,16 +16,22 @@
 //! instants beyond 2262 and counts beyond 2^63 saturate.
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use upriver_store::time::UnixNanos;
+
+use crate::profiles::TooManyRows;
 use crate::{DecodeError, Decoded};
 
 mod attributes;
 pub mod json;
+mod logs;
 mod metrics;
 mod operation;
 mod payload_sizes;
+mod profiles;
 mod promoted;
 mod resource;
 mod sampling;
+mod strings;
 mod traces;
 mod wire;
 
@@ -46,8 +54,25 @@ pub fn decode_metrics(body: &[u8]) -> Result<Decoded, DecodeError> {
     checked(body, METRICS, metrics::decode)
 }
 
+/// Turns an `ExportLogsServiceRequest` (protobuf) that arrived at `received` into rows of `logs`.
+/// A record that says no instant at all gets the one of its arrival. One with an invalid trace or
+/// span id is kept without it, and the sender is told.
+pub fn decode_logs(body: &[u8], received: UnixNanos) -> Result<Decoded, DecodeError> {
+    checked(body, LOGS, |body| logs::decode(body, received))
+}
+
+/// Turns an `ExportProfilesServiceRequest` (protobuf, `v1development`, of OTLP 1.8 and later) that
+/// arrived at `received` into rows of `profiles`, `profile_samples`, `profile_stacks` and
+/// `profile_stack_frames`. A profile whose values could not be told apart or attributed is rejected;
+/// the others are kept.
+pub fn decode_profiles(body: &[u8], received: UnixNanos) -> Result<Decoded, DecodeError> {
+    checked(body, PROFILES, |body| profiles::decode(body, received))
+}
+
 const TRACES: &str = "OTLP traces";
 const METRICS: &str = "OTLP metrics";
+const LOGS: &str = "OTLP logs";
+const PROFILES: &str = "OTLP profiles";
 
 /// The largest request that is decoded, whatever a receiver allows: 32-bit offsets of a text column
 /// then hold even if every byte of it is a control character that JSON writes as six.
@@ -61,7 +86,7 @@ const ROWS_BYTES_MAX: usize = 1 << 30;
 fn checked(
     body: &[u8],
     what: &'static str,
-    decode: fn(&[u8]) -> Result<Decoded, Fault>,
+    decode: impl FnOnce(&[u8]) -> Result<Decoded, Fault>,
 ) -> Result<Decoded, DecodeError> {
     if body.len() > REQUEST_BYTES_MAX {
         let why = format!(
@@ -72,6 +97,8 @@ fn checked(
     }
     decode(body).map_err(|fault| match fault {
         Fault::Wire(error) => DecodeError::invalid(what, error.to_string()),
+        Fault::Invalid(why) => DecodeError::invalid(what, why),
+        Fault::TooMany(why) => DecodeError::too_large(what, why),
         Fault::TooLarge => DecodeError::too_large(
             what,
             format!("the rows would take more than {ROWS_BYTES_MAX} bytes; send smaller batches"),
@@ -80,15 +107,26 @@ fn checked(
 }
 
 /// Why a request is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Fault {
     Wire(WireError),
+    /// What is wrong, and what to send instead.
+    Invalid(String),
+    /// The rows would take more than they may.
     TooLarge,
+    /// Which other limit it is over, and what to do.
+    TooMany(String),
 }
 
 impl From<WireError> for Fault {
     fn from(error: WireError) -> Self {
         Self::Wire(error)
+    }
+}
+
+impl From<TooManyRows> for Fault {
+    fn from(_: TooManyRows) -> Self {
+        Self::TooLarge
     }
 }
 

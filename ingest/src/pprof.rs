@@ -7,9 +7,11 @@
 //! | `body` | gunzip, limits, parsing; `format` names what is not pprof |
 //! | `origin` | whose profile it is, its time, period and identity |
 //! | `tables` | the profile's tables looked up by id and index; counts what dangles |
-//! | `stacks` | locations to frames, samples to stacks, ids of stacks |
+//! | `locations` | the names and places of locations |
 //! | `labels` | labels of samples, and the span that they name |
-//! | `rows` | the columns of the four tables |
+//! | `rows` | a profile as rows |
+//!
+//! Frames, stacks and the columns of the four tables are `crate::profiles`.
 //!
 //! What dangles, that is names an entry that the profile does not have: a function, a mapping or a
 //! text is left out and counted (`profiles.dangling_references`, and in the answer to the sender),
@@ -22,22 +24,25 @@
 mod body;
 mod format;
 mod labels;
+mod locations;
 pub mod message;
 mod origin;
 mod rows;
-mod stacks;
 mod tables;
 pub mod upload;
 
 use prost::Message;
 use upriver_store::record::LogRecord;
 
+use self::locations::Locations;
 use self::message::{LoggedProfile, Profile};
-use self::origin::Origin;
-use self::rows::Rows;
-use self::stacks::{FRAMES_MAX, FrameTable, Stacks};
+use self::origin::Logged;
+use self::rows::Source;
 use self::tables::{Texts, sample_types};
 pub use self::upload::{PprofUpload, ProfileEntry};
+use crate::profiles::TooManyRows;
+use crate::profiles::rows::Rows;
+use crate::profiles::stacks::{FRAMES_MAX, Stacks};
 use crate::{DecodeError, Decoded};
 
 /// The default limit of what a profile may unpack to: OTLP's recommended limit of a request. The
@@ -47,6 +52,11 @@ pub const UNPACKED_BYTES_MAX: usize = 64 << 20;
 /// The limit on replay. It is above any sensible configuration of the limit on arrival, so that
 /// what was acknowledged under a higher limit than today's is still replayed.
 const REPLAY_BYTES_MAX: usize = 1 << 30;
+
+/// What the rows of one profile may take. Stacks repeat the names of their functions, so a small
+/// body can unfold without end. A minute of a busy 15-core service (golbat) takes 100 MB; the
+/// limit also keeps the text of every column below the 2 GiB that its offsets can address.
+const ROWS_BYTES_MAX: usize = 768 << 20;
 
 /// What errors call the input.
 const WHAT: &str = "pprof profile";
@@ -67,35 +77,53 @@ pub fn decode_within(
         .map_err(|why| DecodeError::invalid("logged profile", why.to_string()))?;
     let (raw, profile) = body::read(&logged.body, unpacked_bytes_max)?;
     let texts = Texts::new(&profile)?;
-    let origin = Origin::new(logged, &raw, &profile, record.received);
-    decode_profile(&profile, &texts, origin)
+    let logged = Logged::new(logged, &raw, &profile, record.received);
+    decode_profile(&profile, &texts, logged)
 }
 
 fn decode_profile(
     profile: &Profile,
     texts: &Texts<'_>,
-    origin: Origin,
+    logged: Logged,
 ) -> Result<Decoded, DecodeError> {
     let sample_types = sample_types(profile, texts)?;
-    let table = FrameTable::new(profile, texts)?;
-    let mut stacks = Stacks::default();
-    let ids = profile
-        .sample
-        .iter()
-        .map(|sample| stacks.intern(&sample.location_id, &table))
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut rows = Rows::new(profile, texts, &sample_types, origin);
-    let samples = rows.samples(&ids)?;
-    let stack_rows = rows.stacks(&stacks, &table)?;
-    let frame_rows = rows.stack_frames(&stacks, &table)?;
-    let dangling = texts.dangling().saturating_add(table.dangling());
-    let batches = [rows.profile(dangling), samples, stack_rows, frame_rows];
+    let locations = Locations::new(profile, texts)?;
+    let mut stacks = Stacks::new(ROWS_BYTES_MAX);
+    let mut rows = Rows::new(ROWS_BYTES_MAX);
+    let source = Source { profile, texts, sample_types: &sample_types, logged };
+    for sample in &profile.sample {
+        let position = stack(&mut stacks, &sample.location_id, &locations)?;
+        let stack = (position, stacks.id(position));
+        source.append_sample(sample, stack, &mut rows).map_err(too_many_rows)?;
+    }
+    let dangling = texts.dangling().saturating_add(locations.dangling());
+    source.append_profile(&mut rows, dangling).map_err(too_many_rows)?;
     Ok(Decoded {
-        batches: batches.into_iter().flatten().collect(),
+        batches: rows.finish(&stacks, &locations.frames).map_err(too_many_rows)?,
         accepted: profile.sample.len() as u64,
-        rejected: 0,
         message: warning(dangling, stacks.cut()),
+        ..Decoded::default()
     })
+}
+
+/// The position of the stack with these locations, leaf first.
+fn stack(
+    stacks: &mut Stacks,
+    location_ids: &[u64],
+    locations: &Locations<'_>,
+) -> Result<usize, DecodeError> {
+    let frames = location_ids.iter().map(|id| locations.frames_at(*id));
+    stacks.intern(frames, &locations.frames, too_many_rows)
+}
+
+fn too_many_rows(_: TooManyRows) -> DecodeError {
+    DecodeError::too_large(
+        WHAT,
+        format!(
+            "its stacks and labels unfold to more than {ROWS_BYTES_MAX} bytes; \
+             profile for a shorter time"
+        ),
+    )
 }
 
 /// What the sender should know about a profile that was taken.

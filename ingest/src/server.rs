@@ -2,7 +2,7 @@
 //!
 //! | module | is |
 //! |---|---|
-//! | `otlp_grpc`, `otlp_http` | OTLP traces and metrics |
+//! | `otlp_grpc`, `otlp_http`, `signal` | OTLP traces, metrics, logs and profiles |
 //! | `profiles`, `push` | pprof: Pyroscope's `/ingest` and `Push`, and plain uploads |
 //! | `deploys`, `webhook_secrets` | `POST /api/v1/deploys`, and who may send webhooks there |
 //! | `health`, `exposition` | `/healthz`, `/readyz`, `/metrics` |
@@ -43,6 +43,7 @@ mod push;
 mod refusal;
 mod reply;
 mod rpc_status;
+mod signal;
 mod slot;
 mod webhook_secrets;
 
@@ -133,6 +134,7 @@ struct Upload {
 #[derive(Clone, Debug, Default)]
 struct Acknowledged {
     rejected: u64,
+    rejected_profiles: u64,
     message: Option<String>,
     /// Ids of the changes among the rows.
     change_ids: Vec<String>,
@@ -196,7 +198,8 @@ impl Receiver {
         }
         let counters = self.shared.counters.door(door);
         let mut acknowledged = Acknowledged::default();
-        for (record, Decoded { batches, accepted, rejected, message }) in decoded {
+        for (record, decoded) in decoded {
+            let Decoded { batches, accepted, rejected, rejected_profiles, message } = decoded;
             add(&counters.refused, rejected);
             acknowledged.change_ids.extend(change_ids(&batches));
             if let Err(refusal) = self.append(record, batches).await {
@@ -205,6 +208,7 @@ impl Receiver {
             }
             add(&counters.accepted, accepted);
             acknowledged.rejected += rejected;
+            acknowledged.rejected_profiles += rejected_profiles;
             acknowledged.message = acknowledged.message.or(message);
         }
         drop(charge);

@@ -22,6 +22,7 @@ fn replay_says_why_a_record_cannot_be_read() {
     for (broken, expected) in [
         (record(record_kind::OTLP_TRACES, b"<"), "cannot read OTLP traces: "),
         (record(record_kind::OTLP_METRICS, b"<"), "cannot read OTLP metrics: "),
+        (record(record_kind::OTLP_LOGS, b"<"), "cannot read OTLP logs: "),
         (record(record_kind::DEPLOYS, b"<"), "cannot read deploys: "),
         (record(77, b""), "log record kind 77 is not supported: "),
     ] {

@@ -5,6 +5,7 @@
 //! `*_unix_nano` (for arithmetic). `date` is the partition column and always the last one.
 
 mod changes;
+mod logs;
 mod metrics;
 mod profiles;
 mod rollups;
@@ -38,6 +39,8 @@ pub enum Table {
     Metrics,
     /// One row is a histogram data point.
     MetricHistograms,
+    /// One row is a log record or an event.
+    Logs,
     /// One row is a change: deploy, rollback, configuration, feature flag.
     Deploys,
     /// One row is a partial minute of an operation.
@@ -53,7 +56,7 @@ pub enum Table {
 impl Table {
     /// All tables, in the order in which a batch is committed: rows before what is derived from
     /// them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Spans,
         Self::SpanEvents,
         Self::PayloadSizes,
@@ -63,6 +66,7 @@ impl Table {
         Self::ProfileStackFrames,
         Self::Metrics,
         Self::MetricHistograms,
+        Self::Logs,
         Self::Deploys,
         Self::OperationMinutes,
         Self::EdgeMinutes,
@@ -115,6 +119,7 @@ impl Table {
             Self::ProfileStackFrames => &profiles::PROFILE_STACK_FRAMES,
             Self::Metrics => &metrics::METRICS,
             Self::MetricHistograms => &metrics::METRIC_HISTOGRAMS,
+            Self::Logs => &logs::LOGS,
             Self::Deploys => &changes::DEPLOYS,
             Self::OperationMinutes => &rollups::OPERATION_MINUTES,
             Self::EdgeMinutes => &rollups::EDGE_MINUTES,

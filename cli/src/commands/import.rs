@@ -26,7 +26,7 @@ const CHUNK_BYTES_MAX: usize = 512 << 20;
 pub(crate) async fn run(args: ImportArgs, output: &mut Output<'_>) -> anyhow::Result<Outcome> {
     let mut units = Vec::new();
     for path in &args.paths {
-        units.extend(unit::find(path, args.service.as_deref(), output)?);
+        units.extend(unit::find(path, args.service.as_deref())?);
     }
     let options = StoreOptions { data: args.data.clone(), ..StoreOptions::default() };
     let store = Store::open(options, upriver_ingest::replay()).await?;

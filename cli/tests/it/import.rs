@@ -12,6 +12,9 @@ const SPAN: &str = r#"{"resourceSpans":[{"resource":{"attributes":[{"key":"servi
 const DEPLOY: &str =
     r#"{"service":"shop","version":"2","time_unix_nano":1767225600000000000,"kind":"deploy"}"#;
 
+const LOG: &str = r#"{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"shop"}}]},"scopeLogs":[{"logRecords":[{"timeUnixNano":"1767225600000000000","severityNumber":17,"body":{"stringValue":"out of stock"}}]}]}]}"#;
+const PROFILE: &str = r#"{"resourceProfiles":[{"scopeProfiles":[{"profiles":[{"sampleType":{"typeStrindex":1,"unitStrindex":2},"timeUnixNano":"1767225600000000000","samples":[{"values":["7"]}]}]}]}],"dictionary":{"stringTable":["","samples","count"]}}"#;
+
 struct Place {
     folder: TempDir,
 }
@@ -55,15 +58,17 @@ fn a_case_folder_is_taken_and_unknown_names_in_it_are_not() {
     let case = place.case(&[
         ("traces.jsonl", &spans),
         ("deploys.jsonl", DEPLOY),
+        ("logs.jsonl", LOG),
         ("label.json", "not even JSON"),
         ("notes/traces.jsonl", "not even JSON"),
         ("README.md", "#"),
     ]);
     place.import(&case).ended(0);
     assert_eq!((place.count("spans"), place.count("deploys")), (2, 1));
+    assert_eq!(place.count("logs WHERE body = 'out of stock'"), 1);
     let again = place.import(&case);
     again.ended(0);
-    assert_eq!(again.err.matches("already in").count(), 2, "{}", again.err);
+    assert_eq!(again.err.matches("already in").count(), 3, "{}", again.err);
     assert_eq!((place.count("spans"), place.count("deploys")), (2, 1));
     // The same bytes from another place are the same file.
     let copy = place.folder.path().join("copy.jsonl");
@@ -75,7 +80,10 @@ fn a_case_folder_is_taken_and_unknown_names_in_it_are_not() {
 #[test]
 fn a_bad_record_is_named_and_nothing_of_its_file_is_taken() {
     let place = Place::new();
-    let cases: [(&str, String, &[&str]); 6] = [
+    let timeless = LOG.replace("timeUnixNano", "otherUnixNano");
+    let cases: [(&str, String, &[&str]); 8] = [
+        ("logs.jsonl", format!("{LOG}\n{{\"resourceLogs\": 7}}\n"), &["logs.jsonl:2"]),
+        ("logs.jsonl", timeless, &["logs.jsonl:1", "a log record without `timeUnixNano`"]),
         ("traces.jsonl", format!("{SPAN}\n{{\"resourceSpans\": 7}}\n"), &["traces.jsonl:2"]),
         ("traces.jsonl", format!("{SPAN}\n{}\n", SPAN.trim_end_matches('}')), &["traces.jsonl:2"]),
         (
@@ -103,12 +111,23 @@ fn a_bad_record_is_named_and_nothing_of_its_file_is_taken() {
     for (name, content, expected) in cases {
         let case = place.case(&[(name, &content)]);
         place.import(&case).failed(expected);
-        for table in ["spans", "deploys", "profiles", "operation_minutes"] {
+        for table in ["spans", "deploys", "logs", "profiles", "operation_minutes"] {
             assert_eq!(place.count(table), 0, "{name}: {table}");
         }
     }
     place.import(&place.case(&[("README.md", "#")])).failed(&["none of the files of a case"]);
     place.import(&place.folder.path().join("nowhere")).failed(&["nowhere"]);
+}
+
+#[test]
+fn a_file_is_known_by_what_it_holds() {
+    let place = Place::new();
+    for (content, table) in [(LOG, "logs"), (PROFILE, "profiles"), (SPAN, "spans")] {
+        let file = place.folder.path().join("records.json");
+        fs::write(&file, content).unwrap();
+        place.import(&file).ended(0);
+        assert_eq!(place.count(table), 1, "{table}");
+    }
 }
 
 #[test]

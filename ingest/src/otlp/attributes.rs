@@ -18,6 +18,7 @@ use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 use upriver_store::schema::Kind;
 
+use super::strings::Strings;
 use super::wire::{Reader, WireError, messages};
 use super::{Budget, Fault};
 use crate::rows::ColumnBuilder;
@@ -39,15 +40,16 @@ pub(super) enum Value<'a> {
     Int(i64),
     Double(f64),
     /// An `ArrayValue`, not yet read.
-    List(&'a [u8]),
+    List(&'a [u8], Strings<'a>),
     /// A `KeyValueList`, not yet read.
-    Map(&'a [u8]),
+    Map(&'a [u8], Strings<'a>),
     Bytes(&'a [u8]),
 }
 
 impl<'a> Value<'a> {
-    /// Reads an `AnyValue`; of several alternatives the last one counts.
-    fn read(any_value: &'a [u8]) -> Result<Self, WireError> {
+    /// Reads an `AnyValue`; of several alternatives the last one counts. Outside of profiles
+    /// `strings` leads nowhere.
+    pub(super) fn read(any_value: &'a [u8], strings: Strings<'a>) -> Result<Self, WireError> {
         let mut value = Self::Empty;
         for field in Reader::new(any_value, "AnyValue") {
             value = match field? {
@@ -55,10 +57,13 @@ impl<'a> Value<'a> {
                 (2, field) => Self::Bool(field.varint("AnyValue.bool_value")? != 0),
                 (3, field) => Self::Int(field.varint("AnyValue.int_value")?.cast_signed()),
                 (4, field) => Self::Double(field.double("AnyValue.double_value")?),
-                (5, field) => Self::List(field.bytes("AnyValue.array_value")?),
-                (6, field) => Self::Map(field.bytes("AnyValue.kvlist_value")?),
+                (5, field) => Self::List(field.bytes("AnyValue.array_value")?, strings),
+                (6, field) => Self::Map(field.bytes("AnyValue.kvlist_value")?, strings),
                 (7, field) => Self::Bytes(field.bytes("AnyValue.bytes_value")?),
-                // `string_value_strindex` (8) means nothing outside of profiles.
+                (8, field) => {
+                    let number = field.int32("AnyValue.string_value_strindex")?;
+                    strings.get(number)?.map_or(value, Self::Text)
+                }
                 _ => value,
             };
         }
@@ -88,10 +93,10 @@ impl<'a> Value<'a> {
     /// The value as a size in bytes: not negative; captured headers are lists of one text.
     pub(super) fn size(self) -> Result<Option<i64>, WireError> {
         let size = match self {
-            Self::List(list) => {
+            Self::List(list, strings) => {
                 let mut elements = messages(list, "ArrayValue", 1);
                 match (elements.next(), elements.next()) {
-                    (Some(only), None) => Self::read(only?)?.integer(),
+                    (Some(only), None) => Self::read(only?, strings)?.integer(),
                     _ => None,
                 }
             }
@@ -126,30 +131,40 @@ impl<'a> Value<'a> {
             Self::Bytes(bytes) => {
                 push(out, format_args!("\"{}\"", Base64Display::new(bytes, &STANDARD)));
             }
-            Self::List(list) => write_json_list(list, out, depth)?,
-            Self::Map(map) => write_json_map(map, out, depth)?,
+            Self::List(list, strings) => write_json_list(list, strings, out, depth)?,
+            Self::Map(map, strings) => write_json_map(map, strings, out, depth)?,
         }
         Ok(())
     }
 }
 
-fn write_json_list(list: &[u8], out: &mut String, depth: usize) -> Result<(), WireError> {
+fn write_json_list<'a>(
+    list: &'a [u8],
+    strings: Strings<'a>,
+    out: &mut String,
+    depth: usize,
+) -> Result<(), WireError> {
     out.push('[');
     for (i, element) in messages(list, "ArrayValue", 1).enumerate() {
         if i > 0 {
             out.push(',');
         }
-        Value::read(element?)?.write_json(out, depth)?;
+        Value::read(element?, strings)?.write_json(out, depth)?;
     }
     out.push(']');
     Ok(())
 }
 
-fn write_json_map(map: &[u8], out: &mut String, depth: usize) -> Result<(), WireError> {
+fn write_json_map<'a>(
+    map: &'a [u8],
+    strings: Strings<'a>,
+    out: &mut String,
+    depth: usize,
+) -> Result<(), WireError> {
     let mut seen = HashSet::new();
     out.push('{');
     for entry in messages(map, "KeyValueList", 1) {
-        let (key, value) = read_key_value(entry?)?;
+        let Some((key, value)) = read_key_value(entry?, strings)? else { continue };
         if !seen.insert(key) {
             continue;
         }
@@ -202,17 +217,23 @@ fn push_json_text(out: &mut String, text: &str) {
     out.push('"');
 }
 
-fn read_key_value(key_value: &[u8]) -> Result<(&str, Value<'_>), WireError> {
-    let (mut key, mut value) = ("", Value::Empty);
+/// A key and its value; none where the key is a reference that leads nowhere.
+fn read_key_value<'a>(
+    key_value: &'a [u8],
+    strings: Strings<'a>,
+) -> Result<Option<(&'a str, Value<'a>)>, WireError> {
+    let (mut key, mut value) = (Some(""), Value::Empty);
     for field in Reader::new(key_value, "KeyValue") {
         match field? {
-            (1, field) => key = field.text("KeyValue.key")?,
-            (2, field) => value = Value::read(field.bytes("KeyValue.value")?)?,
-            // `key_strindex` (3) means nothing outside of profiles.
+            (1, field) => key = Some(field.text("KeyValue.key")?),
+            (2, field) => value = Value::read(field.bytes("KeyValue.value")?, strings)?,
+            (3, field) if strings.are_known() => {
+                key = strings.get(field.int32("KeyValue.key_strindex")?)?;
+            }
             _ => {}
         }
     }
-    Ok((key, value))
+    Ok(key.map(|key| (key, value)))
 }
 
 /// The attributes of one element, keys unique.
@@ -221,17 +242,23 @@ pub(super) struct Attributes<'a> {
     entries: Vec<(&'a str, Value<'a>)>,
     /// The keys, once there are too many to compare one by one.
     keys: HashSet<&'a str>,
+    strings: Strings<'a>,
 }
 
 /// Up to here comparing keys one by one is faster than hashing.
 const COMPARED_KEYS_MAX: usize = 24;
 
 impl<'a> Attributes<'a> {
+    /// No attributes yet, whose references lead to `strings`.
+    pub(super) fn with_strings(strings: Strings<'a>) -> Self {
+        Self { strings, ..Self::default() }
+    }
+
     /// Adds a `KeyValue`, unless its key is there already.
     pub(super) fn read(&mut self, key_value: &'a [u8], budget: &mut Budget) -> Result<(), Fault> {
         budget.spend(key_value.len().saturating_add(ATTRIBUTE_COST))?;
-        let (key, value) = read_key_value(key_value)?;
-        if self.is_new(key) {
+        let read = read_key_value(key_value, self.strings)?;
+        if let Some((key, value)) = read.filter(|(key, _)| self.is_new(key)) {
             self.entries.push((key, value));
         }
         Ok(())

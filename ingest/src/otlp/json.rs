@@ -15,12 +15,14 @@ use serde::de::DeserializeOwned;
 
 use self::encode::Message;
 use self::scalars::Object;
-use super::{METRICS, REQUEST_BYTES_MAX, TRACES};
+use super::{LOGS, METRICS, PROFILES, REQUEST_BYTES_MAX, TRACES};
 use crate::DecodeError;
 
 mod common;
 mod encode;
+mod logs;
 mod metrics;
+mod profiles;
 mod scalars;
 mod traces;
 
@@ -32,6 +34,16 @@ pub fn traces_to_protobuf(body: &[u8]) -> Result<Vec<u8>, DecodeError> {
 /// Turns a JSON `ExportMetricsServiceRequest` into protobuf bytes.
 pub fn metrics_to_protobuf(body: &[u8]) -> Result<Vec<u8>, DecodeError> {
     to_protobuf::<metrics::Request>(body, METRICS)
+}
+
+/// Turns a JSON `ExportLogsServiceRequest` into protobuf bytes.
+pub fn logs_to_protobuf(body: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    to_protobuf::<logs::Request>(body, LOGS)
+}
+
+/// Turns a JSON `ExportProfilesServiceRequest` into protobuf bytes, in the layout of OTLP 1.10.
+pub fn profiles_to_protobuf(body: &[u8]) -> Result<Vec<u8>, DecodeError> {
+    to_protobuf::<profiles::Request>(body, PROFILES)
 }
 
 fn to_protobuf<T>(body: &[u8], what: &'static str) -> Result<Vec<u8>, DecodeError>

@@ -284,6 +284,7 @@ impl MetricRows {
             accepted: self.accepted,
             rejected: self.rejections.count,
             message: self.rejections.message("data point"),
+            ..Decoded::default()
         }
     }
 }

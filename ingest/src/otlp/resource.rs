@@ -4,13 +4,14 @@
 use std::borrow::Cow;
 
 use super::attributes::{Attributes, RenderedAttributes};
+use super::strings::Strings;
 use super::wire::{Reader, WireError, messages};
 use super::{Budget, Fault};
 
 /// The name of a service that does not say its own, as the semantic conventions have it.
-const UNKNOWN_SERVICE: &str = "unknown_service";
+pub(super) const UNKNOWN_SERVICE: &str = "unknown_service";
 
-/// The resource of spans or data points, with what has a column of its own.
+/// The resource of what was sent, with what has a column of its own.
 #[derive(Debug)]
 pub(super) struct Resource<'a> {
     pub(super) attributes: Attributes<'a>,
@@ -24,13 +25,23 @@ pub(super) struct Resource<'a> {
 }
 
 impl<'a> Resource<'a> {
-    /// Reads field 1 of `ResourceSpans` or `ResourceMetrics`.
+    /// Reads field 1 of `ResourceSpans` and its kin.
     pub(super) fn read(
         parent: &'a [u8],
         message: &'static str,
         budget: &mut Budget,
     ) -> Result<Self, Fault> {
-        let mut attributes = Attributes::default();
+        Self::read_with(parent, message, Strings::default(), budget)
+    }
+
+    /// The same of `ResourceProfiles`, whose attributes may refer to `strings`.
+    pub(super) fn read_with(
+        parent: &'a [u8],
+        message: &'static str,
+        strings: Strings<'a>,
+        budget: &mut Budget,
+    ) -> Result<Self, Fault> {
+        let mut attributes = Attributes::with_strings(strings);
         for resource in messages(parent, message, 1) {
             for attribute in messages(resource?, "Resource", 1) {
                 attributes.read(attribute?, budget)?;
@@ -66,7 +77,7 @@ fn instance<'a>(attributes: &Attributes<'a>) -> Result<Option<Cow<'a, str>>, Wir
     Ok(host.zip(process).map(|(host, process)| Cow::Owned(format!("{host}/{process}"))))
 }
 
-/// The instrumentation scope of spans or metrics.
+/// The instrumentation scope of what was sent.
 #[derive(Debug, Default)]
 pub(super) struct Scope<'a> {
     pub(super) name: Option<&'a str>,
@@ -75,7 +86,7 @@ pub(super) struct Scope<'a> {
 }
 
 impl<'a> Scope<'a> {
-    /// Reads field 1 of `ScopeSpans` or `ScopeMetrics`.
+    /// Reads field 1 of `ScopeSpans` and its kin.
     pub(super) fn read(
         parent: &'a [u8],
         message: &'static str,

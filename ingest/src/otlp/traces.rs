@@ -486,6 +486,7 @@ impl TraceRows {
             accepted: self.accepted,
             rejected: self.rejections.count,
             message: self.rejections.message("span"),
+            ..Decoded::default()
         }
     }
 }

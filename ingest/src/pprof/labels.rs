@@ -1,10 +1,10 @@
 //! Labels of samples, and the span that they name.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use super::message::Label;
 use super::tables::Texts;
+use crate::profiles::rows::Labels;
 
 /// Label with the span that ran: 16 hexadecimal digits, or a number.
 const SPAN_ID: &str = "span_id";
@@ -16,7 +16,7 @@ const TRACE_ID: &str = "trace_id";
 pub(super) struct SampleLabels<'a> {
     /// Name to value. Values of a repeated name are joined with commas; the unit of a number, where
     /// it has one, is under `NAME.unit`.
-    pub(super) labels: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
+    pub(super) labels: Labels<'a>,
     /// The span that ran.
     pub(super) span_id: Option<i64>,
     /// Its trace.

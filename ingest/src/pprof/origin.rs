@@ -1,32 +1,23 @@
 //! Whose profile it is, its time, period and identity.
 
-use std::collections::BTreeMap;
-
 use upriver_store::time::{NANOS_PER_SECOND, UnixNanos};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::message::{LoggedProfile, Profile};
 use super::upload::{ENVIRONMENT, INSTANCE, VERSION};
+use crate::profiles::rows::Origin;
 
-/// What all rows of a profile share.
+/// What a logged profile says of itself.
 #[derive(Debug)]
-pub(super) struct Origin {
-    pub(super) service: String,
-    pub(super) version: Option<String>,
-    pub(super) environment: Option<String>,
-    pub(super) instance: Option<String>,
-    /// The sender's other labels.
-    pub(super) labels: BTreeMap<String, String>,
-    /// The profile's own start, else the sender's `from`, else the arrival.
-    pub(super) start: UnixNanos,
-    pub(super) duration_ns: i64,
+pub(super) struct Logged {
+    pub(super) origin: Origin,
     /// From the sender's sampling rate; used where the profile has no period.
     pub(super) sample_period_ns: i64,
-    pub(super) profile_id: i64,
 }
 
-impl Origin {
-    /// What a logged profile says of itself. `raw` is the unpacked profile.
+impl Logged {
+    /// `raw` is the unpacked profile. The start is the profile's own, else the sender's `from`, else
+    /// the arrival.
     pub(super) fn new(
         logged: LoggedProfile,
         raw: &[u8],
@@ -42,7 +33,7 @@ impl Origin {
         };
         let own_duration = (profile.duration_nanos > 0).then_some(profile.duration_nanos);
         let mut labels = logged.labels;
-        Self {
+        let origin = Origin {
             service: logged.service,
             version: labels.remove(VERSION),
             environment: labels.remove(ENVIRONMENT),
@@ -50,11 +41,11 @@ impl Origin {
             labels,
             start,
             duration_ns: own_duration.unwrap_or(sent_duration),
-            sample_period_ns: NANOS_PER_SECOND
-                .checked_div(i64::from(logged.sample_rate))
-                .unwrap_or_default(),
             profile_id,
-        }
+        };
+        let sample_period_ns =
+            NANOS_PER_SECOND.checked_div(i64::from(logged.sample_rate)).unwrap_or_default();
+        Self { origin, sample_period_ns }
     }
 }
 

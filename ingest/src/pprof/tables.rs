@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use super::WHAT;
 use super::message::{Profile, ValueType};
 use crate::DecodeError;
+use crate::profiles::rows::ValueName;
 
 /// The string table as text: what is not UTF-8 in it is replaced, not refused.
 #[derive(Debug)]
@@ -47,20 +48,6 @@ impl<'a> Texts<'a> {
     /// How often a text was missing so far.
     pub(super) fn dangling(&self) -> u64 {
         self.dangling.get()
-    }
-}
-
-/// What a value is: `cpu` and `nanoseconds`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ValueName<'a> {
-    pub(super) name: &'a str,
-    pub(super) unit: &'a str,
-}
-
-impl ValueName<'_> {
-    /// `cpu/nanoseconds`.
-    pub(super) fn with_unit(&self) -> String {
-        format!("{}/{}", self.name, self.unit)
     }
 }
 

@@ -9,7 +9,8 @@ pub(crate) fn cells(decoded: &Decoded, table: Table, columns: &[&str]) -> Vec<St
     let Some(batch) = decoded.batches.iter().find(|batch| batch.table == table) else {
         return Vec::new();
     };
-    let columns: Vec<_> = columns.iter().map(|c| batch.rows.column_by_name(c).unwrap()).collect();
+    let columns: Vec<_> =
+        columns.iter().map(|c| by_offset(batch.rows.column_by_name(c).unwrap())).collect();
     let formatters: Vec<_> =
         columns.iter().map(|column| ArrayFormatter::try_new(column, &options).unwrap()).collect();
     (0..batch.rows.num_rows())
@@ -18,6 +19,14 @@ pub(crate) fn cells(decoded: &Decoded, table: Table, columns: &[&str]) -> Vec<St
             cells.join(" | ")
         })
         .collect()
+}
+
+/// Instants with an offset instead of the name `UTC`, which Arrow cannot look up in every build.
+fn by_offset(column: &ArrayRef) -> ArrayRef {
+    match column.as_any().downcast_ref::<arrow::array::TimestampMicrosecondArray>() {
+        Some(times) => Arc::new(times.clone().with_timezone("+00:00")),
+        None => Arc::clone(column),
+    }
 }
 
 #[test]

@@ -9,8 +9,12 @@ use super::refusal::Refusal;
 pub(super) enum Door {
     OtlpGrpcTraces,
     OtlpGrpcMetrics,
+    OtlpGrpcLogs,
+    OtlpGrpcProfiles,
     OtlpHttpTraces,
     OtlpHttpMetrics,
+    OtlpHttpLogs,
+    OtlpHttpProfiles,
     PyroscopeIngest,
     PyroscopePush,
     PprofUpload,
@@ -18,11 +22,15 @@ pub(super) enum Door {
 }
 
 impl Door {
-    pub(super) const ALL: [Self; 8] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::OtlpGrpcTraces,
         Self::OtlpGrpcMetrics,
+        Self::OtlpGrpcLogs,
+        Self::OtlpGrpcProfiles,
         Self::OtlpHttpTraces,
         Self::OtlpHttpMetrics,
+        Self::OtlpHttpLogs,
+        Self::OtlpHttpProfiles,
         Self::PyroscopeIngest,
         Self::PyroscopePush,
         Self::PprofUpload,
@@ -33,8 +41,12 @@ impl Door {
         match self {
             Self::OtlpGrpcTraces
             | Self::OtlpGrpcMetrics
+            | Self::OtlpGrpcLogs
+            | Self::OtlpGrpcProfiles
             | Self::OtlpHttpTraces
-            | Self::OtlpHttpMetrics => "otlp",
+            | Self::OtlpHttpMetrics
+            | Self::OtlpHttpLogs
+            | Self::OtlpHttpProfiles => "otlp",
             Self::PyroscopeIngest | Self::PyroscopePush => "pyroscope",
             Self::PprofUpload => "pprof",
             Self::Deploys => "deploys",
@@ -43,7 +55,10 @@ impl Door {
 
     pub(super) fn transport(self) -> &'static str {
         match self {
-            Self::OtlpGrpcTraces | Self::OtlpGrpcMetrics => "grpc",
+            Self::OtlpGrpcTraces
+            | Self::OtlpGrpcMetrics
+            | Self::OtlpGrpcLogs
+            | Self::OtlpGrpcProfiles => "grpc",
             Self::PyroscopePush => "connect",
             _ => "http",
         }
@@ -54,7 +69,12 @@ impl Door {
         match self {
             Self::OtlpGrpcTraces | Self::OtlpHttpTraces => "spans",
             Self::OtlpGrpcMetrics | Self::OtlpHttpMetrics => "metric_points",
-            Self::PyroscopeIngest | Self::PyroscopePush | Self::PprofUpload => "profile_samples",
+            Self::OtlpGrpcLogs | Self::OtlpHttpLogs => "log_records",
+            Self::OtlpGrpcProfiles
+            | Self::OtlpHttpProfiles
+            | Self::PyroscopeIngest
+            | Self::PyroscopePush
+            | Self::PprofUpload => "profile_samples",
             Self::Deploys => "deploys",
         }
     }

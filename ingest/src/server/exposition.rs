@@ -39,7 +39,7 @@ pub(super) fn render(receiver: &Receiver) -> String {
 }
 
 fn render_items(receiver: &Receiver, page: &mut Page) {
-    for items in ["spans", "metric_points", "profile_samples", "deploys"] {
+    for items in ["spans", "metric_points", "log_records", "profile_samples", "deploys"] {
         for (outcome, meaning, count) in ITEM_COUNTS {
             let name = format!("upriver_receiver_{outcome}_{items}_total");
             let help = format!("Number of {} {meaning}.", items.replace('_', " "));

@@ -1,4 +1,4 @@
-//! OTLP over gRPC: `TraceService/Export` and `MetricsService/Export`.
+//! OTLP over gRPC: the method `Export` of each signal.
 //!
 //! Messages are taken as bytes, because bytes are what is logged: a generated service would decode
 //! them into structures first. A unary call is five bytes of prefix and the message (gRPC over
@@ -20,15 +20,12 @@ use upriver_store::record::LogRecord;
 
 use super::admission::Charge;
 use super::body::{self, next_piece};
-use super::counters::Door;
 use super::inflate::{Encoding, Inflater};
-use super::otlp_http::Signal;
 use super::refusal::{Class, Refusal};
 use super::reply;
+use super::signal::Signal;
 use super::{Arrival, Receiver, Upload, rpc_status};
 
-const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-const METRICS: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
 const GRPC: &str = "application/grpc";
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
@@ -38,32 +35,22 @@ const PREFIX_BYTES: usize = 5;
 impl Receiver {
     /// The routes of the OTLP/gRPC listener.
     pub fn grpc_routes(&self) -> Router {
-        Router::new()
-            .route(TRACES, any(traces))
-            .route(METRICS, any(metrics))
-            .fallback(unknown_method)
-            .with_state(self.clone())
+        let routes = Signal::ALL.into_iter().fold(Router::new(), |routes, signal| {
+            let handler = async move |State(receiver): State<Self>, request: Request| {
+                export(&receiver, signal, request).await
+            };
+            routes.route(signal.grpc_path(), any(handler))
+        });
+        routes.fallback(unknown_method).with_state(self.clone())
     }
-}
-
-async fn traces(State(receiver): State<Receiver>, request: Request) -> Response {
-    export(&receiver, Signal::Traces, request).await
-}
-
-async fn metrics(State(receiver): State<Receiver>, request: Request) -> Response {
-    export(&receiver, Signal::Metrics, request).await
 }
 
 async fn export(receiver: &Receiver, signal: Signal, request: Request) -> Response {
     if !is_grpc(request.headers()) {
         return not_grpc();
     }
-    let door = match signal {
-        Signal::Traces => Door::OtlpGrpcTraces,
-        Signal::Metrics => Door::OtlpGrpcMetrics,
-    };
     let read = async |arrival| read(receiver, signal, request, arrival).await;
-    match receiver.receive(door, read).await {
+    match receiver.receive(signal.grpc_door(), read).await {
         Ok(acknowledged) => respond(&signal.response(&acknowledged)),
         Err(refusal) => refuse(&refusal),
     }
@@ -191,7 +178,7 @@ async fn unknown_method(request: Request) -> Response {
         return not_grpc();
     }
     let message = format!(
-        "the method {} is not taken; this server takes traces (TraceService) and metrics (MetricsService)",
+        "the method {} is not taken; this server takes traces (TraceService), metrics (MetricsService), logs (LogsService) and profiles (v1development ProfilesService)",
         request.uri().path()
     );
     refuse(&Refusal::new(Class::NotTaken, message))

@@ -5,12 +5,16 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::collector::profiles::v1development::ExportProfilesServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::metrics::v1::{
     Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, metric, number_data_point,
 };
+use opentelemetry_proto::tonic::profiles::v1development as profiles;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
@@ -367,6 +371,59 @@ pub(crate) fn metrics() -> Vec<u8> {
             scope_metrics: vec![ScopeMetrics { metrics: vec![gauge], ..ScopeMetrics::default() }],
             ..ResourceMetrics::default()
         }],
+    }
+    .encode_to_vec()
+}
+
+/// A request with this many log records.
+pub(crate) fn logs(records: u8) -> Vec<u8> {
+    let record = |i: u8| LogRecord {
+        time_unix_nano: 1_777_896_000_000_000_000,
+        body: Some(AnyValue { value: Some(any_value::Value::StringValue("cart is empty".into())) }),
+        trace_id: vec![i + 1; 16],
+        span_id: vec![i + 1; 8],
+        ..LogRecord::default()
+    };
+    ExportLogsServiceRequest {
+        resource_logs: vec![ResourceLogs {
+            resource: Some(service("cart")),
+            scope_logs: vec![ScopeLogs {
+                log_records: (0..records).map(record).collect(),
+                ..ScopeLogs::default()
+            }],
+            ..ResourceLogs::default()
+        }],
+    }
+    .encode_to_vec()
+}
+
+/// A request with a profile of one sample on each of these stacks; the dictionary has stack 0.
+pub(crate) fn otlp_profiles(stacks: &[i32]) -> Vec<u8> {
+    let profile = |stack_index: &i32| profiles::Profile {
+        sample_type: Some(profiles::ValueType { type_strindex: 1, unit_strindex: 2 }),
+        samples: vec![profiles::Sample {
+            stack_index: *stack_index,
+            values: vec![7],
+            ..profiles::Sample::default()
+        }],
+        time_unix_nano: 1_777_896_000_000_000_000,
+        ..profiles::Profile::default()
+    };
+    let scope_profiles = vec![profiles::ScopeProfiles {
+        profiles: stacks.iter().map(profile).collect(),
+        ..profiles::ScopeProfiles::default()
+    }];
+    ExportProfilesServiceRequest {
+        resource_profiles: vec![profiles::ResourceProfiles {
+            resource: Some(service("cart")),
+            scope_profiles,
+            ..profiles::ResourceProfiles::default()
+        }],
+        dictionary: Some(profiles::ProfilesDictionary {
+            string_table: ["", "samples", "count"].map(str::to_owned).into(),
+            stack_table: vec![profiles::Stack::default()],
+            ..profiles::ProfilesDictionary::default()
+        }),
     }
     .encode_to_vec()
 }

@@ -7,6 +7,7 @@ mod captured;
 mod deploys;
 mod edge_cases;
 mod harness;
+mod otlp_profiles;
 mod pprof;
 mod properties;
 mod server_captured;

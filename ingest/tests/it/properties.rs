@@ -1,14 +1,18 @@
 //! What holds for any bytes and any request.
 
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
+use opentelemetry_proto::tonic::collector::profiles::v1development::ExportProfilesServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, KeyValueList};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord as ProtoLog, ResourceLogs, ScopeLogs};
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
 use opentelemetry_proto::tonic::metrics::v1::{
     Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics,
 };
+use opentelemetry_proto::tonic::profiles::v1development as profiles;
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::{Event, Link};
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
@@ -16,8 +20,8 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use prost::Message;
-use upriver_ingest::otlp::{decode_metrics, decode_traces, json};
-use upriver_ingest::{decode, deploys, record_kind};
+use upriver_ingest::otlp::{decode_logs, decode_metrics, decode_profiles, decode_traces, json};
+use upriver_ingest::{Decoded, decode, deploys, record_kind};
 use upriver_store::record::LogRecord;
 use upriver_store::schema::Table;
 use upriver_store::time::UnixNanos;
@@ -119,6 +123,121 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    fn log_record()(
+        times: (u64, u64),
+        (severity_number, flags, dropped_attributes_count) in (-1..26i32, any::<u32>(), any::<u32>()),
+        (severity_text, event_name) in (".{0,6}", ".{0,6}"),
+        body in option::of(option::of(value())),
+        attributes in attributes(),
+        (trace, span) in (prop_oneof![Just(0), Just(16), Just(15)], prop_oneof![Just(0), Just(8), Just(9)]),
+    ) -> ProtoLog {
+        ProtoLog {
+            time_unix_nano: times.0,
+            observed_time_unix_nano: times.1,
+            body: body.map(|value| AnyValue { value }),
+            trace_id: vec![7; trace],
+            span_id: vec![7; span],
+            severity_number, severity_text, flags, dropped_attributes_count, event_name, attributes,
+        }
+    }
+}
+
+prop_compose! {
+    fn resource_logs()(
+        attributes in attributes(),
+        log_records in vec(log_record(), 0..5),
+    ) -> ResourceLogs {
+        let resource = Resource { attributes, ..Resource::default() };
+        let scope_logs = vec![ScopeLogs { log_records, ..ScopeLogs::default() }];
+        ResourceLogs { resource: Some(resource), scope_logs, ..ResourceLogs::default() }
+    }
+}
+
+/// Entries of each table of the dictionaries below; indices from -1 to this lead nowhere at both ends.
+const ENTRIES: usize = 5;
+
+fn index() -> std::ops::RangeInclusive<i32> {
+    -1..=i32::try_from(ENTRIES).unwrap()
+}
+
+prop_compose! {
+    fn dictionary()(
+        mut string_table in vec(".{0,6}", ENTRIES),
+        functions in vec((index(), index(), index()), ENTRIES),
+        mappings in vec((any::<u64>(), any::<u64>(), index(), vec(index(), 0..3)), ENTRIES),
+        locations in vec((index(), any::<u64>(), vec((index(), any::<i64>()), 0..3)), ENTRIES),
+        links in vec(vec(any::<u8>(), 15..17), ENTRIES),
+        attributes in vec((index(), option::of(value()), index()), ENTRIES),
+        stacks in vec(vec(0..=i32::try_from(ENTRIES).unwrap(), 0..6), ENTRIES),
+    ) -> profiles::ProfilesDictionary {
+        string_table[0].clear();
+        let line = |(function_index, line)| profiles::Line { function_index, line, column: 0 };
+        profiles::ProfilesDictionary {
+            string_table,
+            function_table: functions.into_iter().map(|(name_strindex, system_name_strindex, filename_strindex)| {
+                profiles::Function { name_strindex, system_name_strindex, filename_strindex, start_line: 0 }
+            }).collect(),
+            mapping_table: mappings.into_iter().map(|(memory_start, memory_limit, filename_strindex, attribute_indices)| {
+                profiles::Mapping { memory_start, memory_limit, file_offset: 1, filename_strindex, attribute_indices }
+            }).collect(),
+            location_table: locations.into_iter().map(|(mapping_index, address, lines)| profiles::Location {
+                mapping_index, address, lines: lines.into_iter().map(line).collect(), attribute_indices: Vec::new(),
+            }).collect(),
+            link_table: links.into_iter().map(|trace_id| profiles::Link { trace_id, span_id: vec![1; 8] }).collect(),
+            attribute_table: attributes.into_iter().map(|(key_strindex, value, unit_strindex)| profiles::KeyValueAndUnit {
+                key_strindex, unit_strindex, value: value.map(|value| AnyValue { value: Some(value) }),
+            }).collect(),
+            stack_table: stacks.into_iter().map(|location_indices| profiles::Stack { location_indices }).collect(),
+        }
+    }
+}
+
+prop_compose! {
+    /// Values are always there, so that the layout of each request by itself is known for sure.
+    fn sample()(
+        (stack_index, link_index) in (0..=i32::try_from(ENTRIES).unwrap(), index()),
+        attribute_indices in vec(index(), 0..3),
+        observations in vec((any::<i64>(), any::<u64>()), 1..4),
+        with_times: bool,
+    ) -> profiles::Sample {
+        let (values, mut timestamps_unix_nano): (Vec<_>, Vec<_>) = observations.into_iter().unzip();
+        timestamps_unix_nano.truncate(if with_times { values.len() } else { 0 });
+        profiles::Sample { stack_index, link_index, attribute_indices, values, timestamps_unix_nano }
+    }
+}
+
+prop_compose! {
+    fn resource_profiles()(
+        attributes in attributes(),
+        samples in vec(vec(sample(), 0..4), 0..3),
+        time_unix_nano: u64,
+        (type_strindex, unit_strindex) in (index(), index()),
+    ) -> profiles::ResourceProfiles {
+        let profile = |samples| profiles::Profile {
+            sample_type: Some(profiles::ValueType { type_strindex, unit_strindex }),
+            samples,
+            time_unix_nano,
+            ..profiles::Profile::default()
+        };
+        let profiles = samples.into_iter().map(profile).collect();
+        let scope_profiles = vec![profiles::ScopeProfiles { profiles, ..Default::default() }];
+        let resource = Resource { attributes, ..Resource::default() };
+        profiles::ResourceProfiles { resource: Some(resource), scope_profiles, ..Default::default() }
+    }
+}
+
+/// Rows without what depends on which profile brought a stack first: each stack once.
+fn distinct_rows(parts: &[&Decoded], table: Table) -> Vec<String> {
+    let columns: Vec<_> =
+        table.columns().iter().map(|column| column.name).filter(|name| *name != "time").collect();
+    let mut rows: Vec<_> =
+        parts.iter().flat_map(|decoded| crate::support::cells(decoded, table, &columns)).collect();
+    rows.sort_unstable();
+    rows.dedup();
+    rows
+}
+
 fn valid(span: &Span) -> bool {
     let id = |bytes: &[u8], length| bytes.len() == length && bytes.iter().any(|byte| *byte != 0);
     let parent = span.parent_span_id.is_empty() || span.parent_span_id.len() == 8;
@@ -135,6 +254,8 @@ proptest! {
         }
         drop(json::traces_to_protobuf(&bytes));
         drop(json::metrics_to_protobuf(&bytes));
+        drop(json::logs_to_protobuf(&bytes));
+        drop(json::profiles_to_protobuf(&bytes));
     }
 
     #[test]
@@ -149,7 +270,91 @@ proptest! {
             body[position] = byte;
             drop(decode_traces(&body));
             drop(decode_metrics(&body));
+            drop(decode_logs(&body, UnixNanos(1)));
+            drop(decode_profiles(&body, UnixNanos(1)));
             drop(decode_traces(&body[..position]));
+        }
+    }
+
+    #[test]
+    fn damaged_profiles_are_answered(
+        dictionary in dictionary(),
+        resource_profiles in vec(resource_profiles(), 0..3),
+        at in any::<prop::sample::Index>(),
+        byte: u8,
+    ) {
+        let request = ExportProfilesServiceRequest { resource_profiles, dictionary: Some(dictionary) };
+        let mut body = request.encode_to_vec();
+        let position = at.index(body.len());
+        body[position] = byte;
+        drop(decode_profiles(&body, UnixNanos(1)));
+        drop(decode_profiles(&body[..position], UnixNanos(1)));
+    }
+
+    #[test]
+    fn logs_split_in_two_give_the_same_rows(
+        resource_logs in vec(resource_logs(), 0..5),
+        at in any::<prop::sample::Index>(),
+    ) {
+        let (left, right) = resource_logs.split_at(at.index(resource_logs.len() + 1));
+        let bytes = |logs: &[ResourceLogs]| {
+            ExportLogsServiceRequest { resource_logs: logs.to_vec() }.encode_to_vec()
+        };
+        let part = |body: &[u8]| decode_logs(body, UnixNanos(1)).unwrap();
+        let whole = part(&bytes(&resource_logs));
+        let records: usize =
+            resource_logs.iter().flat_map(|r| &r.scope_logs).map(|s| s.log_records.len()).sum();
+        prop_assert_eq!((whole.accepted, whole.rejected), (records as u64, 0));
+        let parts = [rows(&part(&bytes(left)), Table::Logs), rows(&part(&bytes(right)), Table::Logs)];
+        prop_assert_eq!(rows(&whole, Table::Logs), parts.concat());
+        // Two requests written one after the other are one request.
+        let joined = part(&[bytes(left), bytes(right)].concat());
+        prop_assert_eq!(rows(&joined, Table::Logs), rows(&whole, Table::Logs));
+    }
+
+    #[test]
+    fn logs_by_json_and_protobuf_give_the_same_rows(resource_logs in vec(resource_logs(), 0..3)) {
+        let mut request = ExportLogsServiceRequest { resource_logs };
+        for record in request.resource_logs.iter_mut().flat_map(|r| &mut r.scope_logs).flat_map(|s| &mut s.log_records) {
+            // JSON refuses ids of a wrong length.
+            record.trace_id.truncate(if record.trace_id.len() == 16 { 16 } else { 0 });
+            record.span_id.truncate(if record.span_id.len() == 8 { 8 } else { 0 });
+        }
+        let text = serde_json::to_string(&request).unwrap();
+        prop_assume!(!text.contains("\"doubleValue\":null"));
+        let ours = json::logs_to_protobuf(text.as_bytes()).unwrap();
+        let from_json = decode_logs(&ours, UnixNanos(1)).unwrap();
+        let from_protobuf = decode_logs(&request.encode_to_vec(), UnixNanos(1)).unwrap();
+        prop_assert_eq!(rows(&from_json, Table::Logs), rows(&from_protobuf, Table::Logs));
+    }
+
+    #[test]
+    fn profiles_split_in_two_give_the_same_rows(
+        dictionary in dictionary(),
+        resource_profiles in vec(resource_profiles(), 0..5),
+        at in any::<prop::sample::Index>(),
+    ) {
+        let (left, right) = resource_profiles.split_at(at.index(resource_profiles.len() + 1));
+        let part = |profiles: &[profiles::ResourceProfiles]| {
+            let dictionary = Some(dictionary.clone());
+            let request = ExportProfilesServiceRequest { resource_profiles: profiles.to_vec(), dictionary };
+            decode_profiles(&request.encode_to_vec(), UnixNanos(1)).unwrap()
+        };
+        let (whole, left, right) = (part(&resource_profiles), part(left), part(right));
+        let all: Vec<_> =
+            resource_profiles.iter().flat_map(|r| &r.scope_profiles).flat_map(|s| &s.profiles).collect();
+        let samples: usize = all.iter().map(|profile| profile.samples.len()).sum();
+        prop_assert_eq!(whole.accepted + whole.rejected, samples as u64);
+        let kept = row_count(&whole, Table::Profiles) as u64;
+        prop_assert_eq!(kept + whole.rejected_profiles, all.len() as u64);
+        prop_assert_eq!(whole.rejected_profiles, left.rejected_profiles + right.rejected_profiles);
+        for table in [Table::Profiles, Table::ProfileSamples] {
+            let parts = [rows(&left, table), rows(&right, table)].concat();
+            prop_assert_eq!(rows(&whole, table), parts, "{}", table.name());
+        }
+        for table in [Table::ProfileStacks, Table::ProfileStackFrames] {
+            let parts = distinct_rows(&[&left, &right], table);
+            prop_assert_eq!(distinct_rows(&[&whole], table), parts, "{}", table.name());
         }
     }
 

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 
 use bytes::{Buf, BufMut, Bytes};
 use http::uri::PathAndQuery;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceResponse;
+use opentelemetry_proto::tonic::collector::profiles::v1development::ExportProfilesServiceResponse;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceResponse;
 use prost::Message;
 use tonic::client::Grpc;
@@ -14,10 +16,15 @@ use tonic::{Code, Status};
 use tower::ServiceExt;
 use upriver_store::schema::Table;
 
-use crate::harness::{Request, RpcStatus, Server, Setup, gzip, metrics, traces};
+use crate::harness::{
+    Request, RpcStatus, Server, Setup, gzip, logs, metrics, otlp_profiles, traces,
+};
 
 const TRACES: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 const METRICS: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+const LOGS: &str = "/opentelemetry.proto.collector.logs.v1.LogsService/Export";
+const PROFILES: &str =
+    "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export";
 
 /// How a message is sent.
 #[derive(Clone, Copy, Debug)]
@@ -94,8 +101,12 @@ async fn exports_are_taken_in_any_compression() {
         let answer = call(server.grpc, METRICS, metrics(), sent).await.unwrap();
         let response = ExportMetricsServiceResponse::decode(&answer[..]).unwrap();
         assert_eq!(response.partial_success, None, "{sent:?}");
+        assert_eq!(call(server.grpc, LOGS, logs(2), sent).await.unwrap(), b"", "{sent:?}");
+        let answer = call(server.grpc, PROFILES, otlp_profiles(&[0]), sent).await.unwrap();
+        assert_eq!(answer, b"", "{sent:?}");
     }
     assert_eq!((server.rows(Table::Spans), server.rows(Table::Metrics)), (6, 3));
+    assert_eq!((server.rows(Table::Logs), server.rows(Table::ProfileSamples)), (6, 3));
 }
 
 #[tokio::test]
@@ -122,8 +133,39 @@ async fn partial_success_counts_and_explains() {
 }
 
 #[tokio::test]
+async fn rejected_profiles_are_counted_as_profiles() {
+    let server = Server::start().await;
+    let answer = call(server.grpc, PROFILES, otlp_profiles(&[9, 0, 8]), Sent::Plain).await.unwrap();
+    let response = ExportProfilesServiceResponse::decode(&answer[..]).unwrap();
+    let partial = response.partial_success.unwrap();
+    assert_eq!(partial.rejected_profiles, 2);
+    assert!(partial.error_message.contains("stack 9"), "{partial:?}");
+    assert_eq!((server.rows(Table::Profiles), server.rows(Table::ProfileSamples)), (1, 1));
+}
+
+#[tokio::test]
+async fn a_log_record_without_a_usable_id_is_kept_with_a_warning() {
+    let server = Server::start().await;
+    let mut body = logs(1);
+    // The field of the span id now has a span id of 7 bytes and an empty field after it.
+    let id = body.windows(10).position(|window| window[..2] == [0x52, 8]).unwrap();
+    body[id + 1] = 6;
+    body[id + 8..id + 10].copy_from_slice(&[0x52 | 0x20, 0]);
+    let answer = call(server.grpc, LOGS, body, Sent::Plain).await.unwrap();
+    let response = ExportLogsServiceResponse::decode(&answer[..]).unwrap();
+    let partial = response.partial_success.unwrap();
+    assert_eq!(partial.rejected_log_records, 0);
+    assert!(partial.error_message.contains("its span id has 6 bytes"), "{partial:?}");
+    assert_eq!(server.rows(Table::Logs), 1);
+}
+
+#[tokio::test]
 async fn garbage_is_an_invalid_argument() {
     let server = Server::start().await;
+    for path in [METRICS, LOGS, PROFILES] {
+        let status = call(server.grpc, path, b"<html>".to_vec(), Sent::Plain).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{path}");
+    }
     let status = call(server.grpc, TRACES, b"<html>".to_vec(), Sent::Plain).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
     assert!(status.message().contains("cannot read OTLP traces"), "{status}");
@@ -175,13 +217,16 @@ fn assert_unavailable(status: &Status) {
 async fn unknown_methods_name_the_known_ones() {
     let server = Server::start().await;
     for path in [
-        "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
-        "/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export",
+        "/opentelemetry.proto.collector.profiles.v1experimental.ProfilesService/Export",
         "/grpc.health.v1.Health/Check",
     ] {
         let status = call(server.grpc, path, Vec::new(), Sent::Plain).await.unwrap_err();
         assert_eq!(status.code(), Code::Unimplemented, "{path}");
-        assert!(status.message().contains("TraceService"), "{status}");
+        for known in
+            ["TraceService", "MetricsService", "LogsService", "v1development ProfilesService"]
+        {
+            assert!(status.message().contains(known), "{status}");
+        }
     }
 }
 

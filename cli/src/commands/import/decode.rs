@@ -44,7 +44,9 @@ impl<'a> Decoder<'a> {
         let input = match unit.kind {
             Kind::Profiles => Input::Profiles(unit.profile_entries()?.into()),
             Kind::Pprof => Input::Pprof(Some(unit.path.clone())),
-            Kind::Traces | Kind::Metrics | Kind::Deploys => Input::Lines(unit.open()?),
+            Kind::Traces | Kind::Metrics | Kind::Logs | Kind::OtlpProfiles | Kind::Deploys => {
+                Input::Lines(unit.open()?)
+            }
         };
         Ok(Self { unit, input, line: 0, taken: Taken::default() })
     }
@@ -100,13 +102,22 @@ fn decode_line(kind: Kind, line: Vec<u8>) -> anyhow::Result<Decoded> {
     let (kind, payload) = match kind {
         Kind::Traces => (record_kind::OTLP_TRACES, otlp::json::traces_to_protobuf(&line)?),
         Kind::Metrics => (record_kind::OTLP_METRICS, otlp::json::metrics_to_protobuf(&line)?),
+        Kind::Logs => (record_kind::OTLP_LOGS, otlp::json::logs_to_protobuf(&line)?),
+        Kind::OtlpProfiles => {
+            (record_kind::OTLP_PROFILES, otlp::json::profiles_to_protobuf(&line)?)
+        }
         _ => (record_kind::DEPLOYS, line),
     };
     let record = LogRecord { kind, received: NO_ARRIVAL, payload: Bytes::from(payload) };
     let decoded = decode(&record)?;
+    let lacking = match kind {
+        record_kind::OTLP_LOGS => "a log record without `timeUnixNano` or `observedTimeUnixNano`",
+        record_kind::OTLP_PROFILES => "a profile without `timeUnixNano`",
+        _ => "a change without `time_unix_nano` or `time`",
+    };
     ensure!(
         !decoded.batches.iter().any(lacks_time),
-        "a change without `time_unix_nano` or `time`: an import has no instant of arrival to take instead"
+        "{lacking}: an import has no instant of arrival to take instead"
     );
     Ok(decoded)
 }
@@ -125,7 +136,7 @@ fn decode_profile(upload: PprofUpload, path: &Path) -> anyhow::Result<Decoded> {
 fn lacks_time(batch: &TableBatch) -> bool {
     let column = match batch.table {
         Table::Deploys => "start_unix_nano",
-        Table::Profiles => "time_unix_nano",
+        Table::Profiles | Table::Logs => "time_unix_nano",
         _ => return false,
     };
     batch

@@ -4,13 +4,12 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use flate2::read::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 use upriver_ingest::pprof::ProfileEntry;
 
 use crate::error::Advise;
-use crate::output::Output;
 
 /// What a file unpacks to at most: a month of a busy shop; a bomb ends here.
 const UNPACKED_BYTES_MAX: u64 = 64 << 30;
@@ -24,6 +23,10 @@ pub(super) enum Kind {
     Traces,
     /// OTLP JSON lines of metrics.
     Metrics,
+    /// OTLP JSON lines of log records.
+    Logs,
+    /// OTLP JSON lines of profiles; in a case `profiles.jsonl` is a list of pprof files.
+    OtlpProfiles,
     /// Deploy events.
     Deploys,
     /// A list of profiles with the files beside it.
@@ -99,11 +102,7 @@ impl Unit {
 }
 
 /// The files of a case folder, or the one file.
-pub(super) fn find(
-    path: &Path,
-    service: Option<&str>,
-    output: &mut Output<'_>,
-) -> anyhow::Result<Vec<Unit>> {
+pub(super) fn find(path: &Path, service: Option<&str>) -> anyhow::Result<Vec<Unit>> {
     if !path.is_dir() {
         let kind = sniff(path)?;
         if kind == Kind::Pprof && service.is_none() {
@@ -113,10 +112,11 @@ pub(super) fn find(
         let service = service.map(str::to_owned);
         return Ok(vec![Unit { path: path.to_path_buf(), kind, service }]);
     }
-    const NAMES: [(&str, Kind); 4] = [
+    const NAMES: [(&str, Kind); 5] = [
         ("deploys.jsonl", Kind::Deploys),
         ("traces.jsonl", Kind::Traces),
         ("metrics.jsonl", Kind::Metrics),
+        ("logs.jsonl", Kind::Logs),
         ("profiles.jsonl", Kind::Profiles),
     ];
     let mut units = Vec::new();
@@ -128,15 +128,9 @@ pub(super) fn find(
             }
         }
     }
-    if ["", ".gz", ".zst"].iter().any(|suffix| path.join(format!("logs.jsonl{suffix}")).is_file()) {
-        output.note(format!(
-            "warning: `{}`: logs are not stored yet, logs.jsonl is left out",
-            path.display()
-        ))?;
-    }
     if units.is_empty() {
         return Err(anyhow!("`{}` holds none of the files of a case", path.display())).hint(
-            "a case has some of traces.jsonl, metrics.jsonl, profiles.jsonl, deploys.jsonl, plain, .gz or .zst",
+            "a case has some of traces.jsonl, metrics.jsonl, logs.jsonl, profiles.jsonl, deploys.jsonl, plain, .gz or .zst",
         );
     }
     Ok(units)
@@ -160,7 +154,9 @@ fn sniff(path: &Path) -> anyhow::Result<Kind> {
     } else if first.contains("\"resourceMetrics\"") {
         Ok(Kind::Metrics)
     } else if first.contains("\"resourceLogs\"") {
-        bail!("`{}` holds logs, which are not stored yet", path.display())
+        Ok(Kind::Logs)
+    } else if first.contains("\"resourceProfiles\"") {
+        Ok(Kind::OtlpProfiles)
     } else {
         Ok(Kind::Deploys)
     }

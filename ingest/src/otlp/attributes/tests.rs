@@ -14,7 +14,7 @@ fn entry(key: &str, value: AnyValue) -> KeyValue {
 
 fn text_of(value: &AnyValue) -> Result<Option<String>, WireError> {
     let bytes = value.encode_to_vec();
-    Ok(Value::read(&bytes)?.text()?.map(Cow::into_owned))
+    Ok(Value::read(&bytes, Strings::default())?.text()?.map(Cow::into_owned))
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn numbers_and_sizes_are_found_in_other_types() {
         (two, None, None),
     ] {
         let bytes = any(value.clone()).encode_to_vec();
-        let value_read = Value::read(&bytes).unwrap();
+        let value_read = Value::read(&bytes, Strings::default()).unwrap();
         assert_eq!(
             (value_read.integer(), value_read.size().unwrap()),
             (integer, size),

@@ -4,8 +4,8 @@
 use serde::Deserialize;
 
 use super::encode::{
-    Message, put_bytes, put_message, put_present_bytes, put_present_fixed64, put_present_varint,
-    put_varint,
+    Message, put_bytes, put_int32, put_message, put_present_bytes, put_present_fixed64,
+    put_present_varint, put_varint,
 };
 use super::scalars::{Base64, Encoded, Float, Integer, Object, Text};
 
@@ -21,6 +21,7 @@ pub(super) struct AnyValue {
     array_value: Option<Object<ArrayValue>>,
     kvlist_value: Option<Object<KeyValueList>>,
     bytes_value: Option<Base64>,
+    string_value_strindex: Option<Integer<i32>>,
 }
 
 impl Message for AnyValue {
@@ -39,6 +40,8 @@ impl Message for AnyValue {
             put_present_bytes(out, 6, &map.values.bytes);
         } else if let Some(Base64(value)) = &self.bytes_value {
             put_present_bytes(out, 7, value);
+        } else if let Some(Integer(number)) = self.string_value_strindex {
+            put_present_varint(out, 8, i64::from(number).cast_unsigned());
         }
     }
 }
@@ -57,10 +60,11 @@ struct KeyValueList {
 
 /// `KeyValue`.
 #[derive(Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 pub(super) struct KeyValue {
     key: Text,
     value: Option<Object<AnyValue>>,
+    key_strindex: Integer<i32>,
 }
 
 impl Message for KeyValue {
@@ -69,6 +73,7 @@ impl Message for KeyValue {
         if let Some(Object(value)) = &self.value {
             put_message(out, 2, value);
         }
+        put_int32(out, 3, self.key_strindex.0);
     }
 }
 

@@ -127,6 +127,22 @@ scalar!(Text, [], "a text", {
     }
 });
 
+/// A list of texts, each written as field `NUMBER` as soon as it is read.
+#[derive(Debug, Default)]
+pub(super) struct EncodedTexts<const NUMBER: u32> {
+    pub(super) bytes: Vec<u8>,
+}
+
+scalar!(EncodedTexts<NUMBER>, [const NUMBER: u32], "a list of texts", {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut bytes = Vec::new();
+        while let Some(Text(text)) = list.next_element()? {
+            put_present_bytes(&mut bytes, NUMBER, text.as_bytes());
+        }
+        Ok(EncodedTexts { bytes })
+    }
+});
+
 /// True or false.
 #[derive(Debug, Default)]
 pub(super) struct Flag(pub(super) bool);
@@ -235,6 +251,23 @@ scalar!(Base64, [], "bytes in base64", {
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
         let engine = if text.contains(['-', '_']) { URL_SAFE } else { STANDARD };
         engine.decode(text).map(Base64).map_err(|error| E::custom(format!("not base64: {error}")))
+    }
+});
+
+/// The id of a profile: in hexadecimal as other ids, or in base64 as bytes elsewhere. The
+/// specification names ids of traces and spans alone, and writers differ.
+#[derive(Debug, Default)]
+pub(super) struct HexOrBase64(pub(super) Vec<u8>);
+
+scalar!(HexOrBase64, [], "an id in hexadecimal or base64", {
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        const DIGITS: usize = 32;
+        if let Some(id) = decode_hex(text).filter(|_| text.len() == DIGITS) {
+            return Ok(HexOrBase64(id));
+        }
+        let id = STANDARD.decode(text);
+        id.map(HexOrBase64)
+            .map_err(|error| E::custom(format!("id {text:?} is not base64: {error}")))
     }
 });
 

@@ -1,3 +1,4 @@
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
@@ -57,6 +58,25 @@ fn metrics_are_what_another_reader_reads() {
     let ours = metrics_to_protobuf(METRICS_JSON.as_bytes()).unwrap();
     let theirs: ExportMetricsServiceRequest = serde_json::from_str(METRICS_JSON).unwrap();
     assert_eq!(ExportMetricsServiceRequest::decode(&ours[..]).unwrap(), theirs);
+}
+
+const LOGS_JSON: &str = r#"{"resourceLogs": [{
+  "resource": {"attributes": [{"key": "service.name", "value": {"stringValue": "s"}}]},
+  "scopeLogs": [{"scope": {"name": "n"}, "schemaUrl": "u1", "logRecords": [
+    {"timeUnixNano": "1544712660300000000", "observedTimeUnixNano": 1544712660300000001, "severityNumber": 10,
+     "severityText": "Information", "body": {"stringValue": "b"}, "flags": 1, "droppedAttributesCount": 2,
+     "traceId": "5B8EFFF798038103D269B633813FC60C", "spanId": "eee19b7ec3c1b174", "eventName": "e",
+     "attributes": [{"key": "x", "value": {"intValue": "9223372036854775807"}}]},
+    {"body": {"kvlistValue": {"values": [{"key": "k", "value": {"arrayValue": {"values": [{"bytesValue": "AAEC"}]}}}]}}},
+    {"body": {}, "severityNumber": 99}, {}
+  ]}], "schemaUrl": "u2"}]}"#;
+
+#[test]
+fn logs_are_what_another_reader_reads() {
+    let ours = logs_to_protobuf(LOGS_JSON.as_bytes()).unwrap();
+    let theirs: ExportLogsServiceRequest = serde_json::from_str(LOGS_JSON).unwrap();
+    assert_eq!(ExportLogsServiceRequest::decode(&ours[..]).unwrap(), theirs);
+    assert_eq!(ours, theirs.encode_to_vec());
 }
 
 fn span_with(field: &str) -> Result<Vec<u8>, String> {
