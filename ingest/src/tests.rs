@@ -9,12 +9,19 @@ fn record(kind: u8, payload: &'static [u8]) -> LogRecord {
 
 #[test]
 fn replay_gives_the_rows_of_decode() {
-    let deploy = record(record_kind::DEPLOYS, br#"{"service": "cart"}"#);
-    let decoded = decode(&deploy).unwrap();
-    let replayed = replay()(&deploy).unwrap();
-    assert_eq!(decoded.batches.len(), 1);
-    assert_eq!(replayed[0].table, Table::Deploys);
-    assert_eq!(replayed[0].rows, decoded.batches[0].rows);
+    // `resource_logs { scope_logs { log_records {} } }`, and the same of profiles.
+    const ONE_EMPTY: &[u8] = &[0x0a, 4, 0x12, 2, 0x12, 0];
+    for (logged, table) in [
+        (record(record_kind::DEPLOYS, br#"{"service": "cart"}"#), Table::Deploys),
+        (record(record_kind::OTLP_LOGS, ONE_EMPTY), Table::Logs),
+        (record(record_kind::OTLP_PROFILES, ONE_EMPTY), Table::Profiles),
+    ] {
+        let decoded = decode(&logged).unwrap();
+        let replayed = replay()(&logged).unwrap();
+        assert_eq!(decoded.batches.len(), 1);
+        assert_eq!(replayed[0].table, table);
+        assert_eq!(replayed[0].rows, decoded.batches[0].rows);
+    }
 }
 
 #[test]
@@ -23,6 +30,7 @@ fn replay_says_why_a_record_cannot_be_read() {
         (record(record_kind::OTLP_TRACES, b"<"), "cannot read OTLP traces: "),
         (record(record_kind::OTLP_METRICS, b"<"), "cannot read OTLP metrics: "),
         (record(record_kind::OTLP_LOGS, b"<"), "cannot read OTLP logs: "),
+        (record(record_kind::OTLP_PROFILES, b"<"), "cannot read OTLP profiles: "),
         (record(record_kind::DEPLOYS, b"<"), "cannot read deploys: "),
         (record(77, b""), "log record kind 77 is not supported: "),
     ] {

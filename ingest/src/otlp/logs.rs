@@ -104,7 +104,8 @@ impl<'a> LogRecord<'a> {
             let wrong = found != 0 && found != expected;
             wrong.then(|| format!("its {name} has {found} bytes instead of {expected}"))
         };
-        wrong("trace id", self.trace_id.len(), 16).or(wrong("span id", self.span_id.len(), 8))
+        wrong("trace id", self.trace_id.len(), 16)
+            .or_else(|| wrong("span id", self.span_id.len(), 8))
     }
 }
 

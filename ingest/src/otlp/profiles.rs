@@ -160,7 +160,7 @@ struct Profile<'a> {
     duration: u64,
     period_type: ValueType,
     period: i64,
-    profile_id: &'a [u8],
+    id: &'a [u8],
     attributes: Vec<i32>,
 }
 
@@ -200,7 +200,7 @@ impl<'a> Profile<'a> {
                     profile.period_type = ValueType::read(field.bytes("Profile.period_type")?)?;
                 }
                 (6, field) => profile.period = field.varint("Profile.period")?.cast_signed(),
-                (7, field) => profile.profile_id = field.bytes("Profile.profile_id")?,
+                (7, field) => profile.id = field.bytes("Profile.profile_id")?,
                 (number, field) if number == attributes => {
                     sample::indices(field, "Profile.attribute_indices", &mut profile.attributes)?;
                 }
@@ -499,8 +499,10 @@ impl Identity {
             identity.add(strings.get(of.unit).unwrap_or_default().as_bytes());
         }
         let numbers = [origin.start.0, origin.duration_ns, profile.period];
-        numbers.iter().for_each(|number| identity.0.update(&number.to_le_bytes()));
-        identity.add(profile.profile_id);
+        for number in numbers {
+            identity.0.update(&number.to_le_bytes());
+        }
+        identity.add(profile.id);
         identity
     }
 

@@ -75,7 +75,7 @@ struct Names<'a> {
 
 impl<'a> Names<'a> {
     fn line(&self, line: &message::Line) -> Line<'a> {
-        let nameless = Line { function: "", file: "", line: line.line };
+        let nameless = Line { function: "", file: "", number: line.line };
         if line.function_id == 0 {
             return nameless;
         }
@@ -88,7 +88,7 @@ impl<'a> Names<'a> {
             "" => self.texts.or_empty(function.system_name),
             name => name,
         };
-        Line { function: name, file: self.texts.or_empty(function.filename), line: line.line }
+        Line { function: name, file: self.texts.or_empty(function.filename), number: line.line }
     }
 
     fn place(&self, location: &Location) -> Place<'a> {

@@ -46,7 +46,7 @@ pub(crate) struct Symbol<'a> {
 pub(crate) struct Line<'a> {
     pub(crate) function: &'a str,
     pub(crate) file: &'a str,
-    pub(crate) line: i64,
+    pub(crate) number: i64,
 }
 
 /// Where in which binary a location is; empty texts and 0 where unknown.
@@ -167,7 +167,7 @@ impl<'a> FrameTableBuilder<'a> {
         }
         let last = lines.len().saturating_sub(1);
         for (position, line) in lines.iter().enumerate() {
-            let frame = place.frame(line.line, position < last);
+            let frame = place.frame(line.number, position < last);
             if line.function.is_empty() {
                 self.push(frame, place.text().into(), line.file)?;
             } else {

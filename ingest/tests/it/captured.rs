@@ -189,7 +189,7 @@ fn logs_are_complete() {
                     record.severity_number.to_string(),
                     shown(record.severity_text.clone()),
                     body,
-                    span.map_or("∅".to_owned(), |id| id.to_string()),
+                    span.map_or_else(|| "∅".to_owned(), |id| id.to_string()),
                     shown(trace.trim_start_matches(&"0".repeat(32)).to_owned()),
                     record.flags.to_string(),
                     shown(scope.map(|scope| scope.name.clone()).unwrap_or_default()),

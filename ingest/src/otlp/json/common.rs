@@ -12,7 +12,6 @@ use super::scalars::{Base64, Encoded, Float, Integer, Object, Text};
 /// `AnyValue`. Of several alternatives, which is against the specification, the first below counts.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-#[expect(clippy::struct_field_names, reason = "the names of the JSON encoding")]
 pub(super) struct AnyValue {
     string_value: Option<Text>,
     bool_value: Option<bool>,

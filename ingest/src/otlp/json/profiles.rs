@@ -52,7 +52,9 @@ impl Message for Dictionary {
             &self.attribute_table.bytes,
             &self.stack_table.bytes,
         ];
-        tables.iter().for_each(|table| out.extend_from_slice(table));
+        for table in tables {
+            out.extend_from_slice(table);
+        }
     }
 }
 
@@ -95,6 +97,7 @@ impl Message for ScopeProfiles {
 /// The original payload is left out: nothing reads it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "the names of the JSON encoding")]
 struct Profile {
     sample_type: Option<Object<ValueType>>,
     #[serde(alias = "sample")]
@@ -210,6 +213,7 @@ impl Message for Location {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "the names of the JSON encoding")]
 struct Line {
     function_index: Integer<i32>,
     line: Integer<i64>,

@@ -13,12 +13,12 @@ use crate::rows::tests::cells;
 const TIME: u64 = 1_795_226_603_510_000_123;
 const RECEIVED: UnixNanos = UnixNanos(1_795_226_700_000_000_000);
 
-fn any(value: Any) -> Option<AnyValue> {
-    Some(AnyValue { value: Some(value) })
+fn any(value: Any) -> AnyValue {
+    AnyValue { value: Some(value) }
 }
 
 fn entry(key: &str, value: Any) -> KeyValue {
-    KeyValue { key: key.to_owned(), value: any(value), key_strindex: 0 }
+    KeyValue { key: key.to_owned(), value: Some(any(value)), key_strindex: 0 }
 }
 
 fn request(records: Vec<ProtoRecord>) -> Vec<u8> {
@@ -57,7 +57,7 @@ fn fields_land_in_their_columns() {
         observed_time_unix_nano: TIME + 5,
         severity_number: 17,
         severity_text: "ERROR".into(),
-        body: any(Any::StringValue("cart is empty".into())),
+        body: Some(any(Any::StringValue("cart is empty".into()))),
         attributes: vec![entry("code.line.number", Any::IntValue(12))],
         dropped_attributes_count: 3,
         flags: 1,
@@ -130,7 +130,7 @@ fn bodies_are_text() {
         (Any::ArrayValue(ArrayValue { values: list }), "[1,null]"),
         (Any::KvlistValue(KeyValueList { values: map }), r#"{"url":"/\"x\"","ms":1.5}"#),
     ] {
-        let record = ProtoRecord { body: any(body), ..ProtoRecord::default() };
+        let record = ProtoRecord { body: Some(any(body)), ..ProtoRecord::default() };
         assert_eq!(rows(record, &["body"]), expected);
     }
 }
@@ -200,7 +200,7 @@ fn broken_requests_are_refused_by_the_name_of_the_field() {
         let error = super::super::decode_logs(&within(record), RECEIVED).unwrap_err();
         assert_eq!(error.to_string(), format!("cannot read OTLP logs: {expected}"));
     }
-    let mut deep = any(Any::IntValue(1)).unwrap();
+    let mut deep = any(Any::IntValue(1));
     for _ in 0..100 {
         deep = AnyValue { value: Some(Any::ArrayValue(ArrayValue { values: vec![deep] })) };
     }

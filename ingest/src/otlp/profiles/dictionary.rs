@@ -211,7 +211,7 @@ impl<'a> Dictionary<'a> {
                 let position = usize::try_from(index).ok();
                 match position.and_then(|position| self.frames.location(position)) {
                     Some(frames) => locations.push(frames),
-                    None => drop(missing.get_or_insert(index.cast_signed())),
+                    None => drop(missing.get_or_insert_with(|| index.cast_signed())),
                 }
             })?;
         }
@@ -397,6 +397,6 @@ impl<'a> Names<'a> {
         }
         let found = self.references.entry(&self.functions, function);
         let (name, file) = found.copied().unwrap_or_default();
-        Ok(Line { function: name, file, line: number })
+        Ok(Line { function: name, file, number })
     }
 }

@@ -1,4 +1,9 @@
 //! Whole requests: the shapes of samples, what they share with pprof, what dangles, older layouts.
+#![expect(
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test fails by panicking"
+)]
 
 use opentelemetry_proto::tonic::collector::profiles::v1development::ExportProfilesServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
@@ -77,13 +82,13 @@ impl Build {
         add(&mut self.dictionary.attribute_table, attribute)
     }
 
-    fn value_type(&mut self, name: &str, unit: &str) -> Option<proto::ValueType> {
-        Some(proto::ValueType { type_strindex: self.text(name), unit_strindex: self.text(unit) })
+    fn value_type(&mut self, name: &str, unit: &str) -> proto::ValueType {
+        proto::ValueType { type_strindex: self.text(name), unit_strindex: self.text(unit) }
     }
 
     fn profile(&mut self, samples: Vec<proto::Sample>) -> proto::Profile {
         proto::Profile {
-            sample_type: self.value_type("cpu", "nanoseconds"),
+            sample_type: Some(self.value_type("cpu", "nanoseconds")),
             samples,
             time_unix_nano: START,
             duration_nano: 10_000_000_000,
@@ -193,7 +198,7 @@ fn full() -> Build {
         ..proto::Sample::default()
     };
     let mut profile = build.profile(vec![linked, sample(stack_index, &[1], &[])]);
-    profile.period_type = build.value_type("cpu", "nanoseconds");
+    profile.period_type = Some(build.value_type("cpu", "nanoseconds"));
     profile.period = 50_000_000;
     profile.attribute_indices =
         vec![build.attribute("profile.kind", Any::StringValue("x".into()), "")];
