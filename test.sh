@@ -22,8 +22,8 @@ step 'tests'
 cargo test --workspace --locked
 
 step 'live case: Python services with their own SDKs and profiler'
-cargo build --workspace --locked
 outcome=0
+# The binary that the tests were run on: `cargo build` would make another, with other features.
 python3 testdata/live/run.py --binary "$target/debug/upriver" --venv "$target/live-venv" || outcome=$?
 case "$outcome" in
   0) ;;

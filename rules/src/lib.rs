@@ -4,7 +4,7 @@
 //! | module | is |
 //! |---|---|
 //! | [`diagnosis`] | `diagnose`: from a symptom to a verdict, one file per step; the document |
-//! | [`verify`] | whether a rollback brought every named signal back |
+//! | [`mod@verify`] | whether a rollback brought every named signal back |
 //! | [`render`] | the documents as text for a terminal and as Markdown |
 //! | [`rule_file`], [`engine`], [`library`] | rules with SQL in YAML, their evaluation, the built-in ones |
 //! | [`escape`] | the one escaping function for each of terminal, Markdown and shell |

@@ -1,6 +1,6 @@
 //! Documents for people: text for a terminal, Markdown for a ticket. JSON is the document itself.
 //!
-//! Both forms say the same in the same order, as [`Page`] has it: what happened, why it is thought
+//! Both forms say the same in the same order, as `Page` has it: what happened, why it is thought
 //! so, what it was not, what to do. Text from telemetry is escaped here and nowhere before.
 
 mod diagnosis;

@@ -1,7 +1,7 @@
 //! The write-ahead log: what a sender was told is stored is in here, synced, before it was told.
 //!
 //! Segment files `wal-<first sequence>.log` hold frames ([`frame`]) with rising sequences. One thread
-//! ([`writer`]) writes: many waiters share one write and one sync. At start [`recover`] reads all of
+//! ([`writer`]) writes: many waiters share one write and one sync. At start [`mod@recover`] reads all of
 //! it; [`segment`] reads without changing anything.
 //!
 //! Architecture invariant: only the last segment can end in an unfinished write. Anything else that

@@ -91,8 +91,9 @@ impl Variant {
     }
 }
 
-/// A seed whose samples lie close to the population: the figures of any other are as right, and a
-/// little further away.
+/// Sought among some 800 seeds for samples at the population's figures: 2.22x and 630 ms at 55 %, 1.89x
+/// at 47 %. The first sixty range from 2.20x to 2.24x with a p99 up to 3 % away, and are as right: that
+/// the demo meets the figures exactly says something about the seed and nothing about the diagnosis.
 const SEED_DEFAULT: u64 = 647;
 
 /// What to generate.

@@ -183,6 +183,6 @@ fn next_steps(scenario: &Scenario, folder: &Path) -> anyhow::Result<String> {
   SELECT name, share_before, share_now FROM profile_diff('checkout', TIMESTAMP '{rollout}', TIMESTAMP '{at}',
     TIMESTAMP '{rollout}' - INTERVAL '1 hour', TIMESTAMP '{rollout}')
   WHERE kind = 'function' ORDER BY share_now - share_before DESC LIMIT 10;\n
-The data lies in {folder}: Delta tables that DuckDB and Polars read as well."
+The data lies in {folder}: Delta tables, one folder each."
     ))
 }

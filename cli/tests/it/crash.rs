@@ -17,7 +17,7 @@ use crate::sender::{Addresses, MARK, Request, requests};
 use crate::server::{Serve, client, command};
 
 /// Times that the server is killed, unless `UPRIVER_CRASHES` says otherwise.
-const CRASHES: usize = 20;
+const CRASHES: usize = 10;
 /// Senders at once: as many requests are under way when the server dies.
 const SENDERS: usize = 6;
 /// The server dies within this time.

@@ -13,7 +13,7 @@ pub(crate) const SCHEMA: &str = "upriver.verification/v1";
 /// Whether a rollback brought every named signal back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Verification {
-    /// [`SCHEMA`].
+    /// `upriver.verification/v1`.
     pub schema: String,
     /// Hash of the document without its id.
     pub id: String,
