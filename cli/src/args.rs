@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use upriver_ingest::server::Scope;
 
 /// OpenTelemetry backend that says what upstream changed and made you slow.
 #[derive(Debug, Parser)]
@@ -37,6 +38,9 @@ pub(crate) enum Command {
     /// Rule files
     #[command(subcommand)]
     Rules(RulesCommand),
+    /// Keys of senders and readers
+    #[command(subcommand)]
+    Key(KeyCommand),
 }
 
 /// `upriver serve`
@@ -225,6 +229,48 @@ pub(crate) struct DeployListArgs {
     pub(crate) format: RowFormat,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
+}
+
+/// `upriver key`
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Make a key up, and print it with the configuration that lets it in
+    Create(KeyCreateArgs),
+}
+
+/// `upriver key create`
+#[derive(Debug, Args)]
+pub(crate) struct KeyCreateArgs {
+    /// How its holder is called in logs
+    #[arg(long)]
+    pub(crate) name: String,
+    /// What its holder may do
+    #[arg(long = "scope", value_enum, value_delimiter = ',', required = true)]
+    pub(crate) scopes: Vec<ScopeName>,
+    /// Whose tables these are
+    #[arg(long, default_value = "default")]
+    pub(crate) tenant: String,
+}
+
+/// What a key's holder may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ScopeName {
+    /// Send spans, metrics, logs and profiles
+    Telemetry,
+    /// Record deploys and other changes
+    Deploys,
+    /// Query, diagnose and read metrics
+    Read,
+}
+
+impl ScopeName {
+    pub(crate) fn scope(self) -> Scope {
+        match self {
+            Self::Telemetry => Scope::Telemetry,
+            Self::Deploys => Scope::Deploys,
+            Self::Read => Scope::Read,
+        }
+    }
 }
 
 /// `upriver storage`

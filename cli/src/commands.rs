@@ -4,6 +4,7 @@ pub(crate) mod demo;
 pub(crate) mod deploy;
 pub(crate) mod diagnose;
 pub(crate) mod import;
+pub(crate) mod key;
 pub(crate) mod rules;
 pub(crate) mod serve;
 pub(crate) mod sql;

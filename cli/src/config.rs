@@ -3,6 +3,7 @@
 //! The file is YAML in the Collector's manner; unknown keys are refused with their line and the key
 //! that was most likely meant. No file is needed to start.
 
+mod access;
 mod error;
 mod file;
 mod nearest;
@@ -17,14 +18,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use upriver_analyze::SessionOptions;
-use upriver_ingest::server::{DeploySecrets, Limits, ReceiverOptions, WebhookSecret};
+use upriver_ingest::server::{AccessOptions, DeploySecrets, Limits, WebhookSecret};
 use upriver_store::store::{Durability, StoreOptions};
 
+pub(crate) use access::{MemoryMark, TlsSettings, TlsVersion};
 pub(crate) use error::ConfigError;
 pub(crate) use value::Environment;
 
 use error::Place;
-use file::{File, Given, Origin, Webhooks};
+use file::{Api, File, Given, Origin, Webhooks};
 
 /// Where the tables are unless something else is said.
 const DATA_DEFAULT: &str = "./upriver-data";
@@ -47,6 +49,10 @@ pub(crate) struct ServeSettings {
     pub(crate) limits: Limits,
     /// What senders of webhooks have to know.
     pub(crate) deploy_secrets: DeploySecrets,
+    /// Who may come in, and how often.
+    pub(crate) access: AccessOptions,
+    /// The soft and the hard mark of the memory limiter.
+    pub(crate) memory: [MemoryMark; 2],
     /// The store.
     pub(crate) store: StoreOptions,
     /// Queries.
@@ -64,6 +70,8 @@ pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     /// Origins of web pages that may send requests.
     pub(crate) origins: Vec<String>,
+    /// How connections are encrypted, if they are.
+    pub(crate) tls: Option<TlsSettings>,
 }
 
 /// The service's own log.
@@ -103,11 +111,6 @@ impl ServeSettings {
         settings
     }
 
-    /// What the receivers need of this.
-    pub(crate) fn receiver_options(&self) -> ReceiverOptions {
-        ReceiverOptions { limits: self.limits.clone(), deploy_secrets: self.deploy_secrets.clone() }
-    }
-
     /// The settings of a file, the environment and the command line together.
     pub(crate) fn load(
         path: Option<&Path>,
@@ -142,6 +145,8 @@ impl Default for ServeSettings {
             allowed_hosts: Vec::new(),
             limits: Limits::default(),
             deploy_secrets: DeploySecrets::default(),
+            access: AccessOptions::default(),
+            memory: access::MEMORY_DEFAULT,
             store: StoreOptions { data: PathBuf::from(DATA_DEFAULT), ..StoreOptions::default() },
             query: SessionOptions::default(),
             logs: LogSettings { level: tracing::Level::INFO, json: false },
@@ -152,7 +157,8 @@ impl Default for ServeSettings {
 
 impl Endpoint {
     fn loopback(port: u16) -> Self {
-        Self { address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), origins: Vec::new() }
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        Self { address, origins: Vec::new(), tls: None }
     }
 }
 
@@ -211,6 +217,13 @@ fn override_file(file: &mut File, overrides: &Overrides) {
     }
 }
 
+/// The keys of a listener.
+struct EndpointKeys {
+    endpoint: &'static str,
+    insecure: &'static str,
+    tls: &'static str,
+}
+
 /// Makes settings of what was given.
 struct Reader<'a> {
     path: &'a Path,
@@ -221,6 +234,9 @@ impl Reader<'_> {
     fn settings(&self, file: &File) -> Result<ServeSettings, ConfigError> {
         let without_effect = unbuilt::check(file, self)?;
         let mut settings = ServeSettings { without_effect, ..ServeSettings::default() };
+        settings.access = self.access(&file.auth.clone().unwrap_or_default())?;
+        (settings.access.rates, settings.memory) =
+            self.limits(&file.limits.clone().unwrap_or_default())?;
         self.receivers(file, &mut settings)?;
         self.storage(file, &mut settings.store)?;
         if let Some(query) = &file.query {
@@ -243,36 +259,50 @@ impl Reader<'_> {
     fn receivers(&self, file: &File, settings: &mut ServeSettings) -> Result<(), ConfigError> {
         let otlp = file.receivers.clone().unwrap_or_default().otlp.unwrap_or_default();
         let protocols = otlp.protocols.unwrap_or_default();
+        let has_keys = !settings.access.keys.is_empty();
         let grpc = protocols.grpc.unwrap_or_default();
-        let keys =
-            ("receivers.otlp.protocols.grpc.endpoint", "receivers.otlp.protocols.grpc.insecure");
-        self.endpoint(keys, grpc.endpoint.as_ref(), grpc.insecure.as_ref(), &mut settings.grpc)?;
+        let keys = EndpointKeys {
+            endpoint: "receivers.otlp.protocols.grpc.endpoint",
+            insecure: "receivers.otlp.protocols.grpc.insecure",
+            tls: "receivers.otlp.protocols.grpc.tls",
+        };
+        settings.grpc.tls = self.tls(keys.tls, grpc.tls.as_ref())?;
+        let given = (grpc.endpoint.as_ref(), grpc.insecure.as_ref());
+        self.endpoint(&keys, given, has_keys, &mut settings.grpc)?;
         let limit = &mut settings.limits.grpc_message_bytes_max;
         let key = "receivers.otlp.protocols.grpc.max_recv_msg_size_mib";
         self.set(key, grpc.max_recv_msg_size_mib.as_ref(), mebibytes, limit)?;
 
         let http = protocols.http.unwrap_or_default();
-        let keys =
-            ("receivers.otlp.protocols.http.endpoint", "receivers.otlp.protocols.http.insecure");
-        self.endpoint(
-            keys,
-            http.endpoint.as_ref(),
-            http.insecure.as_ref(),
-            &mut settings.otlp_http,
-        )?;
+        let keys = EndpointKeys {
+            endpoint: "receivers.otlp.protocols.http.endpoint",
+            insecure: "receivers.otlp.protocols.http.insecure",
+            tls: "receivers.otlp.protocols.http.tls",
+        };
+        settings.otlp_http.tls = self.tls(keys.tls, http.tls.as_ref())?;
+        let given = (http.endpoint.as_ref(), http.insecure.as_ref());
+        self.endpoint(&keys, given, has_keys, &mut settings.otlp_http)?;
         let limit = &mut settings.limits.http_body_bytes_max;
         let key = "receivers.otlp.protocols.http.max_request_body_size";
         self.set(key, http.max_request_body_size.as_ref(), value::bytes, limit)?;
         let origins = http.cors.unwrap_or_default().allowed_origins.unwrap_or_default();
         let key = "receivers.otlp.protocols.http.cors.allowed_origins";
         settings.otlp_http.origins = self.texts(key, &origins)?;
+        self.api(&file.api.clone().unwrap_or_default(), settings)
+    }
 
-        let api = file.api.clone().unwrap_or_default();
-        let keys = ("api.endpoint", "api.insecure");
-        self.endpoint(keys, api.endpoint.as_ref(), api.insecure.as_ref(), &mut settings.api)?;
-        let origins = api.cors.unwrap_or_default().allowed_origins.unwrap_or_default();
+    fn api(&self, api: &Api, settings: &mut ServeSettings) -> Result<(), ConfigError> {
+        let keys =
+            EndpointKeys { endpoint: "api.endpoint", insecure: "api.insecure", tls: "api.tls" };
+        settings.api.tls = self.tls(keys.tls, api.tls.as_ref())?;
+        let given = (api.endpoint.as_ref(), api.insecure.as_ref());
+        let has_keys = !settings.access.keys.is_empty();
+        self.endpoint(&keys, given, has_keys, &mut settings.api)?;
+        let origins = api.cors.iter().flat_map(|cors| cors.allowed_origins.iter().flatten());
+        let origins: Vec<_> = origins.cloned().collect();
         settings.api.origins = self.texts("api.cors.allowed_origins", &origins)?;
-        self.webhooks(&api.webhooks.unwrap_or_default(), &mut settings.deploy_secrets)
+        let webhooks = api.webhooks.clone().unwrap_or_default();
+        self.webhooks(&webhooks, &mut settings.deploy_secrets)
     }
 
     fn webhooks(&self, given: &Webhooks, secrets: &mut DeploySecrets) -> Result<(), ConfigError> {
@@ -297,27 +327,32 @@ impl Reader<'_> {
         self.set("storage.commit_interval", interval, positive_duration, &mut store.commit_interval)
     }
 
-    /// Listening for others than this machine has to be asked for.
+    /// Others than this machine are listened to where senders show who they are, or where somebody said
+    /// that this is not needed.
     fn endpoint(
         &self,
-        (endpoint_key, insecure_key): (&'static str, &'static str),
-        endpoint: Option<&Given>,
-        insecure: Option<&Given>,
+        keys: &EndpointKeys,
+        (endpoint, insecure): (Option<&Given>, Option<&Given>),
+        has_keys: bool,
         setting: &mut Endpoint,
     ) -> Result<(), ConfigError> {
-        self.set(endpoint_key, endpoint, value::address, &mut setting.address)?;
+        self.set(keys.endpoint, endpoint, value::address, &mut setting.address)?;
         let mut allowed = false;
-        self.set(insecure_key, insecure, value::boolean, &mut allowed)?;
-        let (Some(given), false) = (endpoint, allowed || setting.address.ip().is_loopback()) else {
+        self.set(keys.insecure, insecure, value::boolean, &mut allowed)?;
+        let is_authenticated =
+            has_keys || setting.tls.as_ref().is_some_and(|tls| tls.client_ca_file.is_some());
+        let is_fine = allowed || is_authenticated || setting.address.ip().is_loopback();
+        let (Some(given), false) = (endpoint, is_fine) else {
             return Ok(());
         };
+        let EndpointKeys { insecure, tls, .. } = keys;
         let what = format!(
-            "{} can be reached from other machines, and there is no authentication yet; listen on 127.0.0.1, or set {insecure_key}: true if the network is trusted",
+            "{} can be reached from other machines by anyone; give keys in auth.keys or ask for client certificates with {tls}.client_ca_file, listen on 127.0.0.1, or set {insecure}: true if the network is trusted",
             setting.address
         );
         Err(ConfigError::Value {
             place: Place::of(self.path, &given.origin),
-            key: endpoint_key,
+            key: keys.endpoint,
             what,
         })
     }
@@ -348,6 +383,11 @@ impl Reader<'_> {
             return expanded.map_err(|what| self.value_error(key, given, what));
         }
         Ok(given.text.clone())
+    }
+
+    /// A section in which something is missing.
+    fn incomplete(&self, key: &'static str, what: impl Into<String>) -> ConfigError {
+        ConfigError::Incomplete { file: self.path.to_owned(), key, what: what.into() }
     }
 
     fn value_error(&self, key: &'static str, given: &Given, what: String) -> ConfigError {

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::args::{Cli, Command, DeployCommand, StorageCommand};
-use crate::commands::{demo, deploy, diagnose, import, rules, serve, sql, storage, verify};
+use crate::args::{Cli, Command, DeployCommand, KeyCommand, StorageCommand};
+use crate::commands::{demo, deploy, diagnose, import, key, rules, serve, sql, storage, verify};
 use crate::error;
 use crate::output::{self, Output};
 
@@ -62,6 +62,7 @@ fn run(cli: Cli, output: &mut Output<'_>) -> anyhow::Result<Outcome> {
             Command::Deploy(DeployCommand::List(args)) => deploy::list(args, output).await,
             Command::Storage(StorageCommand::Status(args)) => storage::status(args, output).await,
             Command::Storage(StorageCommand::Compact(args)) => storage::compact(args, output).await,
+            Command::Key(KeyCommand::Create(args)) => key::create(&args, output),
             Command::Rules(command) => rules::run(command, output).await,
         }
     })

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`upload`] | what comes beside a profile: Pyroscope's parameters, plain ones, a line of a case |
 //! | [`message`] | the protobuf messages: pprof's own and the logged one |
+//! | [`folded`] | stacks as text to pprof |
 //! | `body` | gunzip, limits, parsing; `format` names what is not pprof |
 //! | `origin` | whose profile it is, its time, period and identity |
 //! | `tables` | the profile's tables looked up by id and index; counts what dangles |
@@ -22,6 +23,7 @@
 #![cfg_attr(not(test), warn(clippy::indexing_slicing, clippy::arithmetic_side_effects))]
 
 mod body;
+pub mod folded;
 mod format;
 mod labels;
 mod locations;
@@ -34,6 +36,7 @@ pub mod upload;
 use prost::Message;
 use upriver_store::record::LogRecord;
 
+pub use self::folded::Folding;
 use self::locations::Locations;
 use self::message::{LoggedProfile, Profile};
 use self::origin::Logged;

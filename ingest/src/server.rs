@@ -7,12 +7,14 @@
 //! | `deploys`, `webhook_secrets` | `POST /api/v1/deploys`, and who may send webhooks there |
 //! | `health`, `exposition` | `/healthz`, `/readyz`, `/metrics` |
 //! | `guard` | `Host` and `Origin` checks of every listener |
-//! | `body`, `inflate`, `admission` | reading under limits |
+//! | [`Access`], `rate` | who sends, what it may do, and how often |
+//! | `body`, `inflate`, `admission`, `memory` | reading under limits |
 //! | `refusal`, `rpc_status`, `reply` | saying no in each protocol's terms |
 //!
 //! Architecture invariant: an acknowledgement is made in one place, after the store has the request
 //! on disk; nothing else can make an `Acknowledged`, and no door answers success without one.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -27,6 +29,7 @@ use upriver_store::time::UnixNanos;
 
 use crate::{Decoded, decode, pprof, record_kind};
 
+mod access;
 mod admission;
 mod body;
 mod counters;
@@ -35,11 +38,15 @@ mod exposition;
 mod guard;
 mod health;
 mod inflate;
+mod memory;
 mod multipart;
 mod otlp_grpc;
 mod otlp_http;
+mod parca_grpc;
 mod profiles;
 mod push;
+mod rate;
+mod raw_series;
 mod refusal;
 mod reply;
 mod rpc_status;
@@ -47,8 +54,11 @@ mod signal;
 mod slot;
 mod webhook_secrets;
 
+pub use access::{Access, AccessOptions, ApiKey, DEFAULT_TENANT, KeyHash, Peer, Scope};
 pub use admission::Limits;
 pub use guard::{Guard, Listener};
+pub use memory::{MemoryLimits, MemoryMeter};
+pub use rate::{RateLimits, Sizer};
 pub use slot::StoreSlot;
 pub use webhook_secrets::{DeploySecrets, WebhookSecret};
 
@@ -83,22 +93,42 @@ impl fmt::Debug for Clock {
 const INLINE_BYTES_MAX: usize = 256 << 10;
 
 /// How requests are taken.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct ReceiverOptions {
     /// How much is taken at a time.
     pub limits: Limits,
     /// What senders of webhooks have to know.
     pub deploy_secrets: DeploySecrets,
+    /// Who may send, and how often.
+    pub access: Arc<Access>,
+    /// How much memory the process takes.
+    pub memory: Arc<MemoryMeter>,
 }
 
-/// Takes requests from all doors into one store.
+impl Default for ReceiverOptions {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            deploy_secrets: DeploySecrets::default(),
+            access: Access::new(AccessOptions::default()),
+            memory: Arc::default(),
+        }
+    }
+}
+
+/// Takes requests from all doors into the stores of the tenants.
 #[derive(Clone)]
 pub struct Receiver {
     shared: Arc<Shared>,
+    /// The store of one tenant.
+    slot: Arc<StoreSlot>,
 }
 
 struct Shared {
-    slot: Arc<StoreSlot>,
+    /// The stores of all tenants, for metrics.
+    slots: BTreeMap<String, Arc<StoreSlot>>,
+    access: Arc<Access>,
+    memory: Arc<MemoryMeter>,
     limits: Limits,
     deploy_secrets: DeploySecrets,
     admission: Arc<Admission>,
@@ -133,6 +163,8 @@ struct Upload {
 /// Proof that a request is durable and visible, and what of it was taken.
 #[derive(Clone, Debug, Default)]
 struct Acknowledged {
+    /// Items in it, taken or not.
+    items: u64,
     rejected: u64,
     rejected_profiles: u64,
     message: Option<String>,
@@ -142,13 +174,30 @@ struct Acknowledged {
 }
 
 impl Receiver {
-    /// A receiver whose requests go to the store in `slot`.
-    pub fn new(slot: Arc<StoreSlot>, options: ReceiverOptions, clock: Clock) -> Self {
-        let ReceiverOptions { limits, deploy_secrets } = options;
-        let admission = Admission::new(&limits);
+    /// A receiver for each tenant, whose requests go to that tenant's store. Limits and counts are
+    /// shared.
+    pub fn for_tenants(
+        slots: &BTreeMap<String, Arc<StoreSlot>>,
+        options: ReceiverOptions,
+        clock: Clock,
+    ) -> BTreeMap<String, Self> {
+        let ReceiverOptions { limits, deploy_secrets, access, memory } = options;
+        let admission = Admission::new(&limits, Arc::clone(&memory));
         let counters = Counters::default();
-        let shared = Shared { slot, limits, deploy_secrets, admission, clock, counters };
-        Self { shared: Arc::new(shared) }
+        let slots_of_all = slots.clone();
+        let shared = Arc::new(Shared {
+            slots: slots_of_all,
+            access,
+            memory,
+            limits,
+            deploy_secrets,
+            admission,
+            clock,
+            counters,
+        });
+        let receiver =
+            |slot: &Arc<StoreSlot>| Self { shared: Arc::clone(&shared), slot: Arc::clone(slot) };
+        slots.iter().map(|(tenant, slot)| (tenant.clone(), receiver(slot))).collect()
     }
 
     /// The routes of the API listener: profiles, deploys, health and metrics.
@@ -175,7 +224,7 @@ impl Receiver {
         F: Future<Output = Result<Upload, Refusal>>,
     {
         let taking = async {
-            self.shared.slot.open()?;
+            self.slot.open()?;
             let charge = self.shared.admission.enter()?;
             let upload = read(Arrival { received: self.shared.clock.now(), charge }).await?;
             self.acknowledge(door, upload).await
@@ -207,6 +256,7 @@ impl Receiver {
                 return Err(refusal);
             }
             add(&counters.accepted, accepted);
+            acknowledged.items += accepted + rejected;
             acknowledged.rejected += rejected;
             acknowledged.rejected_profiles += rejected_profiles;
             acknowledged.message = acknowledged.message.or(message);
@@ -231,14 +281,14 @@ impl Receiver {
         if batches.is_empty() {
             return Ok(());
         }
-        self.shared.slot.open()?.append(record, batches).await?;
+        self.slot.open()?.append(record, batches).await?;
         Ok(())
     }
 }
 
 async fn unknown_path(request: Request) -> Response {
     let message = format!(
-        "the path {:?} is unknown; this port takes profiles on /ingest, /api/v1/profiles and /push.v1.PusherService/Push, deploys on /api/v1/deploys, queries on /api/v1/query and questions on /api/v1/diagnose and /api/v1/verify; OTLP has its own ports, 4317 (gRPC) and 4318 (HTTP) by default",
+        "the path {:?} is unknown; this port takes profiles on /ingest, /api/v1/profiles, /push.v1.PusherService/Push and /profiles/writeraw, deploys on /api/v1/deploys, queries on /api/v1/query and questions on /api/v1/diagnose and /api/v1/verify; OTLP has its own ports, 4317 (gRPC) and 4318 (HTTP) by default",
         request.uri().path()
     );
     reply::api_refusal(&Refusal::new(Class::Path, message))

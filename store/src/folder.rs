@@ -2,9 +2,9 @@
 //!
 //! | path | is |
 //! |---|---|
-//! | `<data>/upriver.lock` | locked by the one process that writes |
+//! | `<data>/<tenant>/upriver.lock` | locked by the one process that writes |
 //! | `<data>/<tenant>/<table>/` | a table |
-//! | `<data>/wal/`, or a folder of its own | the log's segments |
+//! | `<data>/wal/`, or a folder of its own | the log's segments; of other tenants in a folder below |
 //! | `<wal>/upriver.lock` | the log's own lock: two data folders cannot share a log |
 //! | `<wal>/node.json` | the id under which the log's sequences stand in the tables, and the tenant |
 
@@ -25,7 +25,7 @@ mod tests;
 const LOCK_FILE: &str = "upriver.lock";
 const NODE_FILE: &str = "node.json";
 /// The log's folder unless one is given.
-const WAL_FOLDER: &str = "wal";
+pub(crate) const WAL_FOLDER: &str = "wal";
 /// Tenant names become folder names; 64 bytes fit every file system and key scheme.
 const TENANT_BYTES_MAX: usize = 64;
 
@@ -40,7 +40,7 @@ pub(crate) struct DataFolder {
 /// Held by the one process that writes; the locks go with it.
 #[derive(Debug)]
 pub(crate) struct FolderLock {
-    _data: File,
+    _tables: File,
     _wal: File,
 }
 
@@ -66,7 +66,7 @@ impl DataFolder {
 
     /// Creates the folders and locks them against other writers.
     pub(crate) fn lock(&self) -> Result<FolderLock, StoreError> {
-        Ok(FolderLock { _data: lock(&self.data)?, _wal: lock(&self.wal)? })
+        Ok(FolderLock { _tables: lock(&self.data.join(&self.tenant))?, _wal: lock(&self.wal)? })
     }
 
     /// The application id of this log in the tables' transactions; made up at the first start.
@@ -111,7 +111,8 @@ fn application_id(node: &str) -> String {
     format!("node:{node}")
 }
 
-fn tenant_problem(tenant: &str) -> Option<&'static str> {
+/// Why a name cannot be a tenant's, if it cannot.
+pub fn tenant_problem(tenant: &str) -> Option<&'static str> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     if tenant.is_empty() {
         Some("it is empty")

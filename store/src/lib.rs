@@ -49,6 +49,8 @@ mod wal;
 #[cfg(feature = "delta")]
 pub use error::StoreError;
 #[cfg(feature = "delta")]
+pub use folder::tenant_problem;
+#[cfg(feature = "delta")]
 pub use reader::Reader;
 #[cfg(feature = "delta")]
 pub use store::{Durability, Store, StoreOptions};

@@ -36,7 +36,7 @@ use self::state::SharedState;
 use crate::batch::TableBatch;
 use crate::compact::{self, CompactReport};
 use crate::error::StoreError;
-use crate::folder::{DataFolder, FolderLock};
+use crate::folder::{DataFolder, FolderLock, WAL_FOLDER};
 use crate::record::LogRecord;
 use crate::schema::Table;
 use crate::snapshot::{Snapshot, SnapshotSource};
@@ -90,6 +90,17 @@ impl Default for StoreOptions {
 }
 
 impl StoreOptions {
+    /// The same for a tenant. The default tenant's log is the log's folder itself; those of others are
+    /// folders in it.
+    pub fn for_tenant(mut self, tenant: &str) -> Self {
+        if tenant != self.tenant {
+            let wal = self.wal.unwrap_or_else(|| self.data.join(WAL_FOLDER));
+            self.wal = Some(wal.join(tenant));
+            tenant.clone_into(&mut self.tenant);
+        }
+        self
+    }
+
     pub(crate) fn folder(&self) -> Result<DataFolder, StoreError> {
         DataFolder::new(&self.data, self.wal.as_deref(), &self.tenant)
     }

@@ -1,9 +1,12 @@
 //! `upriver serve`: the doors, the store and the queries in one process.
 
+mod connections;
 mod logs;
+mod memory;
 mod queries;
 mod running;
 mod signals;
+mod tls;
 
 use std::path::Path;
 

@@ -46,6 +46,16 @@ pub(crate) enum ConfigError {
         /// What is wrong with it, and what would be right.
         what: String,
     },
+    /// A section in which something is missing.
+    #[error("{file}: {key}: {what}", file = file.display())]
+    Incomplete {
+        /// The file.
+        file: PathBuf,
+        /// The section's path.
+        key: &'static str,
+        /// What is missing.
+        what: String,
+    },
     /// A key or value that asks for something that is not built.
     #[error("{place}: {key}: {what} is not built yet; remove the key, or leave it at {default}")]
     NotBuilt {

@@ -73,6 +73,7 @@ section!(
         api: Api,
         query: Query,
         storage: Storage,
+        auth: Auth,
         limits: Limits,
         rules: Rules,
         notify: Present,
@@ -97,7 +98,7 @@ section!(
         endpoint: Given,
         insecure: Given,
         max_recv_msg_size_mib: Given,
-        tls: Present,
+        tls: Tls,
         auth: Present,
     }
 );
@@ -108,7 +109,7 @@ section!(
         insecure: Given,
         max_request_body_size: Given,
         cors: Cors,
-        tls: Present,
+        tls: Tls,
         auth: Present,
     }
 );
@@ -119,7 +120,7 @@ section!(
         insecure: Given,
         cors: Cors,
         webhooks: Webhooks,
-        tls: Present,
+        tls: Tls,
         auth: Present,
     }
 );
@@ -155,7 +156,27 @@ section!(
 );
 section!(
     /// `limits:`
-    Limits { per_sender: Given, per_address: Given, burst: Given, loopback: Given, }
+    Limits {
+        per_sender: Given,
+        per_address: Given,
+        burst: Given,
+        loopback: Given,
+        sizer: Given,
+        memory_soft: Given,
+        memory_hard: Given,
+    }
+);
+section!(
+    /// `auth:`
+    Auth { keys: Vec<Key>, anonymous: Vec<Given>, }
+);
+section!(
+    /// An entry of `auth: keys:`.
+    Key { name: Given, hash: Given, scopes: Vec<Given>, tenant: Given, tenants: Vec<Given>, }
+);
+section!(
+    /// `tls:` of a listener.
+    Tls { cert_file: Given, key_file: Given, client_ca_file: Given, min_version: Given, }
 );
 section!(
     /// `rules:`

@@ -10,7 +10,7 @@ type Scalar = (&'static str, fn(&File) -> Option<&Given>, &'static str, &'static
 /// A section that must be empty.
 type Empty = (&'static str, fn(&File) -> Option<&Present>, &'static str, &'static str);
 
-const SCALARS: [Scalar; 14] = [
+const SCALARS: [Scalar; 10] = [
     (
         "query.postgres.endpoint",
         |f| f.query.as_ref()?.postgres.as_ref()?.endpoint.as_ref(),
@@ -47,10 +47,6 @@ const SCALARS: [Scalar; 14] = [
         "400d",
         "retention",
     ),
-    ("limits.per_sender", |f| f.limits.as_ref()?.per_sender.as_ref(), "1000", "rate limiting"),
-    ("limits.per_address", |f| f.limits.as_ref()?.per_address.as_ref(), "100", "rate limiting"),
-    ("limits.burst", |f| f.limits.as_ref()?.burst.as_ref(), "5000", "rate limiting"),
-    ("limits.loopback", |f| f.limits.as_ref()?.loopback.as_ref(), "false", "rate limiting"),
     (
         "rules.library",
         |f| f.rules.as_ref()?.library.as_ref(),
@@ -77,15 +73,15 @@ const SCALARS: [Scalar; 14] = [
     ),
 ];
 
-const EMPTIES: [Empty; 8] = [
+/// The Collector's authenticators are extensions; here one list of keys holds for every listener.
+const AUTHENTICATION: &str = "authentication by the listener (keys stand in auth.keys)";
+
+const EMPTIES: [Empty; 5] = [
     ("rules.paths", |f| f.rules.as_ref()?.paths.as_ref(), "[]", "evaluating rules in the server"),
     ("notify", |f| f.notify.as_ref(), "{}", "sending notifications"),
-    ("receivers.otlp.protocols.grpc.tls", |f| grpc(f)?.tls.as_ref(), "nothing", "TLS"),
-    ("receivers.otlp.protocols.grpc.auth", |f| grpc(f)?.auth.as_ref(), "nothing", "authentication"),
-    ("receivers.otlp.protocols.http.tls", |f| http(f)?.tls.as_ref(), "nothing", "TLS"),
-    ("receivers.otlp.protocols.http.auth", |f| http(f)?.auth.as_ref(), "nothing", "authentication"),
-    ("api.tls", |f| f.api.as_ref()?.tls.as_ref(), "nothing", "TLS"),
-    ("api.auth", |f| f.api.as_ref()?.auth.as_ref(), "nothing", "authentication"),
+    ("receivers.otlp.protocols.grpc.auth", |f| grpc(f)?.auth.as_ref(), "nothing", AUTHENTICATION),
+    ("receivers.otlp.protocols.http.auth", |f| http(f)?.auth.as_ref(), "nothing", AUTHENTICATION),
+    ("api.auth", |f| f.api.as_ref()?.auth.as_ref(), "nothing", AUTHENTICATION),
 ];
 
 /// Refuses what is not built, and names the accepted keys that do nothing yet.

@@ -10,7 +10,7 @@
 //! | `from`, `until`, `time` | seconds, milliseconds, microseconds or nanoseconds since 1970, told apart by their size, or RFC 3339; `time` is `from` |
 //! | `sampleRate` | samples per second, for a profile without a period |
 //! | `spyName` | kept as the label `spy_name` |
-//! | `format` | `pprof` or absent |
+//! | `format` | `pprof` or absent; `folded` (also `collapsed`, `groups`) or `lines` for stacks as text |
 //!
 //! Other parameters are ignored, as Pyroscope does. A profile's own time wins over `from`.
 
@@ -24,6 +24,7 @@ use serde::Deserialize;
 use upriver_store::record::LogRecord;
 use upriver_store::time::UnixNanos;
 
+use super::folded::{self, Folding};
 use super::format::{JFR, JFR_HINT};
 use super::message::LoggedProfile;
 use crate::otlp::shown;
@@ -54,6 +55,8 @@ pub struct PprofUpload {
     pub until: Option<UnixNanos>,
     /// Samples per second; 0 where the sender gave none.
     pub sample_rate: u32,
+    /// How the body is text, where it is no pprof.
+    pub folding: Option<Folding>,
 }
 
 impl PprofUpload {
@@ -103,7 +106,7 @@ impl PprofUpload {
             "until" => self.until = instant(key, value)?.or(self.until),
             "sampleRate" if !value.is_empty() => self.sample_rate = sample_rate(value)?,
             "spyName" if !value.is_empty() => self.set_label("spy_name", value.to_owned()),
-            "format" => check_format(value)?,
+            "format" => self.folding = folding(value)?,
             "service" | "service_name" | "service.name" | "version" | "service_version"
             | "service.version" | "environment" | "instance"
                 if !value.is_empty() =>
@@ -140,6 +143,14 @@ impl PprofUpload {
             key => {
                 self.labels.insert(key.to_owned(), value);
             }
+        }
+    }
+
+    /// The body as pprof, which is what is logged, where it came as text.
+    pub fn to_pprof(&self, body: Bytes) -> Result<Bytes, DecodeError> {
+        match self.folding {
+            Some(folding) => folded::to_pprof(&body, folding, self.sample_rate),
+            None => Ok(body),
         }
     }
 
@@ -290,13 +301,15 @@ fn sample_rate(value: &str) -> Result<u32, DecodeError> {
     })
 }
 
-fn check_format(format: &str) -> Result<(), DecodeError> {
+fn folding(format: &str) -> Result<Option<Folding>, DecodeError> {
     match format {
-        "" | "pprof" => Ok(()),
+        "" | "pprof" => Ok(None),
+        "folded" | "collapsed" | "groups" => Ok(Some(Folding::Folded)),
+        "lines" => Ok(Some(Folding::Lines)),
         "jfr" => Err(DecodeError::unsupported(JFR, JFR_HINT)),
         other => Err(DecodeError::unsupported(
             format!("the profile format {}", shown(other)),
-            "send a pprof profile with `format=pprof`",
+            "send a pprof profile with `format=pprof`, or stacks as text with `format=folded`",
         )),
     }
 }

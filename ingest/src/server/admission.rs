@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::memory::MemoryMeter;
 use super::refusal::Refusal;
 
 /// Limits of the receivers.
@@ -44,11 +45,13 @@ pub(super) struct Admission {
     requests_max: usize,
     bytes: AtomicUsize,
     bytes_max: usize,
+    memory: Arc<MemoryMeter>,
 }
 
 impl Admission {
-    pub(super) fn new(limits: &Limits) -> Arc<Self> {
+    pub(super) fn new(limits: &Limits, memory: Arc<MemoryMeter>) -> Arc<Self> {
         Arc::new(Self {
+            memory,
             requests_max: limits.requests_max,
             bytes_max: limits.in_flight_bytes_max,
             ..Self::default()
@@ -57,6 +60,7 @@ impl Admission {
 
     /// Takes a place for one request; it is given back when the charge is dropped.
     pub(super) fn enter(self: &Arc<Self>) -> Result<Charge, Refusal> {
+        self.memory.admit()?;
         if !add_within(&self.requests, 1, self.requests_max) {
             return Err(Refusal::unavailable(format!(
                 "{} requests are in progress, which is the limit; send again later",
@@ -82,6 +86,7 @@ pub(super) struct Charge {
 impl Charge {
     /// Takes further bytes; they are given back with the charge.
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Refusal> {
+        self.admission.memory.admit()?;
         if !add_within(&self.admission.bytes, bytes, self.admission.bytes_max) {
             return Err(Refusal::unavailable(format!(
                 "request bodies in progress reach the limit of {} bytes; send again later",

@@ -17,12 +17,13 @@ pub(super) enum Door {
     OtlpHttpProfiles,
     PyroscopeIngest,
     PyroscopePush,
+    ParcaWriteRaw,
     PprofUpload,
     Deploys,
 }
 
 impl Door {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::OtlpGrpcTraces,
         Self::OtlpGrpcMetrics,
         Self::OtlpGrpcLogs,
@@ -33,6 +34,7 @@ impl Door {
         Self::OtlpHttpProfiles,
         Self::PyroscopeIngest,
         Self::PyroscopePush,
+        Self::ParcaWriteRaw,
         Self::PprofUpload,
         Self::Deploys,
     ];
@@ -48,6 +50,7 @@ impl Door {
             | Self::OtlpHttpLogs
             | Self::OtlpHttpProfiles => "otlp",
             Self::PyroscopeIngest | Self::PyroscopePush => "pyroscope",
+            Self::ParcaWriteRaw => "parca",
             Self::PprofUpload => "pprof",
             Self::Deploys => "deploys",
         }
@@ -74,6 +77,7 @@ impl Door {
             | Self::OtlpHttpProfiles
             | Self::PyroscopeIngest
             | Self::PyroscopePush
+            | Self::ParcaWriteRaw
             | Self::PprofUpload => "profile_samples",
             Self::Deploys => "deploys",
         }

@@ -11,12 +11,14 @@ use axum::response::Response;
 use axum::routing::any;
 use bytes::Bytes;
 use http::header::CONTENT_ENCODING;
-use http::{HeaderMap, StatusCode};
+use http::{Extensions, HeaderMap, StatusCode};
 use serde_json::{Map, Value, json};
 use upriver_store::record::LogRecord;
 use upriver_store::time::UnixNanos;
 
+use super::access::{self, Scope};
 use super::counters::Door;
+use super::guard::Listener;
 use super::inflate::Encoding;
 use super::profiles::query_pairs;
 use super::refusal::Refusal;
@@ -34,7 +36,16 @@ impl Receiver {
         for (name, _) in Sender::NAMED {
             routes = routes.route(&format!("{PATH}/{name}"), any(record));
         }
-        routes.with_state(self.clone())
+        // Webhooks show a secret instead of a key, and which one is known once the event was read.
+        self.shared.access.limit(Listener::Api, None, routes).with_state(self.clone())
+    }
+}
+
+impl Receiver {
+    /// Whether the sender's key lets it record changes.
+    fn may_record(&self, extensions: &Extensions) -> Result<(), Refusal> {
+        let access = &self.shared.access;
+        access.check(access::of(extensions)?, Scope::Deploys)
     }
 }
 
@@ -45,7 +56,9 @@ async fn record(State(receiver): State<Receiver>, request: Request) -> Response 
     let mut ignored = Vec::new();
     let read = async |arrival| read(&receiver, request, arrival, &mut ignored).await;
     match receiver.receive(Door::Deploys, read).await {
-        Ok(acknowledged) => stored(&acknowledged.change_ids, &ignored),
+        Ok(acknowledged) => {
+            reply::noting(stored(&acknowledged.change_ids, &ignored), acknowledged.items)
+        }
         Err(refusal) => reply::api_refusal(&refusal),
     }
 }
@@ -69,6 +82,9 @@ async fn read(
 ) -> Result<Upload, Refusal> {
     let (head, body) = request.into_parts();
     let sender = Sender::of(head.uri.path(), &head.headers);
+    if !sender.has_secret(receiver.deploy_secrets()) {
+        receiver.may_record(&head.extensions)?;
+    }
     sender.check_media_type(&reply::media_type(&head.headers))?;
     let hints = sender.hints(head.uri.query().unwrap_or_default())?;
     let encoding = Encoding::of(&head.headers, &CONTENT_ENCODING)?;
@@ -132,6 +148,16 @@ impl Sender {
             Self::CdEvents
         } else {
             Self::Plain
+        }
+    }
+
+    /// Whether its events are only taken with the sender's own secret.
+    fn has_secret(self, secrets: &DeploySecrets) -> bool {
+        match self {
+            Self::Plain | Self::CdEvents => false,
+            Self::GitHub => secrets.github.is_some(),
+            Self::GitLab => secrets.gitlab.is_some(),
+            Self::Flux => secrets.flux.is_some(),
         }
     }
 

@@ -4,11 +4,14 @@
 //! not have sent, failed ones were good and could not be stored.
 
 use std::fmt::{Display, Write};
+use std::sync::Arc;
 
 use upriver_store::store::StoreStatistics;
 
 use super::Receiver;
+use super::access::DEFAULT_TENANT;
 use super::counters::{Door, DoorCounters, get};
+use super::memory::{MemoryLimits, MemoryMeter};
 
 /// A count of items, and what it says.
 type ItemCount = (&'static str, &'static str, fn(&DoorCounters) -> u64);
@@ -30,11 +33,11 @@ pub(super) fn render(receiver: &Receiver) -> String {
     let (requests, bytes) = receiver.shared.admission.in_flight();
     page.gauge("upriver_receiver_inflight_requests", "Requests being read or stored.", requests);
     page.gauge("upriver_receiver_inflight_bytes", "Bytes of their bodies in memory.", bytes);
-    let ready = receiver.shared.slot.open();
-    page.gauge("upriver_ready", "1 when requests are taken.", usize::from(ready.is_ok()));
-    if let Ok(store) = ready {
-        render_store(&store.statistics(), &mut page);
-    }
+    render_access(receiver, &mut page);
+    render_memory(&receiver.shared.memory, &mut page);
+    let ready = usize::from(receiver.slot.open().is_ok());
+    page.gauge("upriver_ready", "1 when requests are taken.", ready);
+    render_stores(receiver, &mut page);
     page.0
 }
 
@@ -74,17 +77,66 @@ fn render_requests(receiver: &Receiver, page: &mut Page) {
     }
 }
 
-fn render_store(statistics: &StoreStatistics, page: &mut Page) {
+fn render_access(receiver: &Receiver, page: &mut Page) {
+    const REFUSED: &str = "upriver_access_refused_requests_total";
+    const LIMITER: &str = "upriver_limiter_requests_total";
+    let (counts, buckets) = receiver.shared.access.counts();
+    page.header(REFUSED, "counter", "Requests refused for who sent them.");
+    page.sample(REFUSED, "reason=\"unauthenticated\"", get(&counts.unauthenticated));
+    page.sample(REFUSED, "reason=\"forbidden\"", get(&counts.forbidden));
+    page.header(LIMITER, "counter", "Decisions of the rate limiter.");
+    page.sample(LIMITER, "outcome=\"admitted\"", get(&counts.admitted));
+    page.sample(LIMITER, "outcome=\"limited\"", get(&counts.limited));
+    page.sample(LIMITER, "outcome=\"exempt\"", get(&counts.exempt));
+    page.gauge("upriver_limiter_buckets", "Senders that are being limited.", buckets);
+}
+
+fn render_memory(memory: &MemoryMeter, page: &mut Page) {
+    let help = "Memory of the process that is in use; 0 where it is not known.";
+    page.gauge("upriver_process_resident_memory_bytes", help, memory.resident());
+    let MemoryLimits { soft, hard } = memory.limits();
+    let help = "Over this, requests are refused with the advice to retry.";
+    page.gauge("upriver_memory_limit_soft_bytes", help, soft);
+    let help = "Over this, the service is not ready.";
+    page.gauge("upriver_memory_limit_hard_bytes", help, hard);
+    const REFUSED: &str = "upriver_memory_refused_requests_total";
+    page.header(REFUSED, "counter", "Requests refused for the memory that is in use.");
+    page.line(format_args!("{REFUSED} {}", memory.refused()));
+}
+
+/// A figure of a store, and what it says.
+type StoreFigure = (&'static str, &'static str, &'static str, fn(&StoreStatistics) -> u64);
+
+const STORE_FIGURES: [StoreFigure; 4] = [
+    ("upriver_store_wal_bytes", "gauge", "Bytes of the log on disk.", |store| store.wal_bytes),
+    ("upriver_store_hot_rows", "gauge", "Rows that are durable and not committed yet.", |store| {
+        store.hot_rows
+    }),
+    ("upriver_store_hot_bytes", "gauge", "Their memory.", |store| store.hot_bytes as u64),
+    ("upriver_store_commits_total", "counter", "Commits since the start.", |store| store.commits),
+];
+
+/// The stores: of all tenants for those who ask as the default one, which is the operator's.
+fn render_stores(receiver: &Receiver, page: &mut Page) {
     const COMMITTED: &str = "upriver_store_committed_sequence";
-    page.gauge("upriver_store_wal_bytes", "Bytes of the log on disk.", statistics.wal_bytes);
-    let help = "Rows that are durable and not committed yet.";
-    page.gauge("upriver_store_hot_rows", help, statistics.hot_rows);
-    page.gauge("upriver_store_hot_bytes", "Their memory.", statistics.hot_bytes);
-    page.header("upriver_store_commits_total", "counter", "Commits since the start.");
-    page.line(format_args!("upriver_store_commits_total {}", statistics.commits));
+    let slots = &receiver.shared.slots;
+    let is_operator =
+        slots.get(DEFAULT_TENANT).is_some_and(|slot| Arc::ptr_eq(slot, &receiver.slot));
+    let shown = slots.iter().filter(|(_, slot)| is_operator || Arc::ptr_eq(slot, &receiver.slot));
+    let stores: Vec<_> =
+        shown.filter_map(|(tenant, slot)| Some((tenant, slot.store()?.statistics()))).collect();
+    for (name, kind, help, figure) in STORE_FIGURES {
+        page.header(name, kind, help);
+        for (tenant, statistics) in &stores {
+            page.sample(name, &format!("tenant=\"{tenant}\""), figure(statistics));
+        }
+    }
     page.header(COMMITTED, "gauge", "Log sequence up to which a table has all rows.");
-    for (table, sequence) in &statistics.passed {
-        page.sample(COMMITTED, &format!("table=\"{}\"", table.name()), *sequence);
+    for (tenant, statistics) in &stores {
+        for (table, sequence) in &statistics.passed {
+            let labels = format!("tenant=\"{tenant}\",table=\"{}\"", table.name());
+            page.sample(COMMITTED, &labels, *sequence);
+        }
     }
 }
 

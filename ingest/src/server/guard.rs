@@ -36,6 +36,17 @@ pub enum Listener {
     Api,
 }
 
+impl Listener {
+    /// A refusal in the terms of the listener's protocol.
+    pub(super) fn refuse(self, headers: &HeaderMap, refusal: &Refusal) -> Response {
+        match self {
+            Self::OtlpGrpc if otlp_grpc::is_grpc(headers) => otlp_grpc::refuse(refusal),
+            Self::OtlpGrpc | Self::Api => reply::api_refusal(refusal),
+            Self::OtlpHttp => reply::otlp_refusal(OtlpEncoding::of(headers), refusal),
+        }
+    }
+}
+
 /// The checks of one listener.
 #[derive(Clone, Debug)]
 pub struct Guard {
@@ -121,14 +132,6 @@ impl Guard {
         let message = format!("requests from web pages of {origin:?} are refused; {advice}");
         Refusal::new(Class::Forbidden, message)
     }
-
-    fn refuse(&self, headers: &HeaderMap, refusal: &Refusal) -> Response {
-        match self.listener {
-            Listener::OtlpGrpc if otlp_grpc::is_grpc(headers) => otlp_grpc::refuse(refusal),
-            Listener::OtlpGrpc | Listener::Api => reply::api_refusal(refusal),
-            Listener::OtlpHttp => reply::otlp_refusal(OtlpEncoding::of(headers), refusal),
-        }
-    }
 }
 
 async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
@@ -136,7 +139,7 @@ async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) ->
         Ok(admitted) => admitted,
         Err(refusal) => {
             tracing::warn!(name: "listener.request.refuse", listener = ?guard.listener, reason = refusal.message, "listener.request.refuse");
-            return guard.refuse(request.headers(), &refusal);
+            return guard.listener.refuse(request.headers(), &refusal);
         }
     };
     let Admitted::CrossOrigin(origin) = admitted else {

@@ -6,6 +6,8 @@ use axum::response::Response;
 use axum::routing::get;
 use http::StatusCode;
 
+use super::access::Scope;
+use super::guard::Listener;
 use super::{Receiver, exposition, reply};
 
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -18,13 +20,19 @@ impl Receiver {
         Router::new()
             .route("/healthz", get(async || text(StatusCode::OK, "ok".to_owned())))
             .route("/readyz", get(ready))
-            .route("/metrics", get(metrics))
+            .merge(self.require(Scope::Read, Router::new().route("/metrics", get(metrics))))
             .with_state(self.clone())
+    }
+
+    /// Requires a scope of those who ask on the API listener.
+    fn require(&self, scope: Scope, routes: Router<Self>) -> Router<Self> {
+        self.shared.access.require(Listener::Api, scope, routes)
     }
 }
 
 async fn ready(State(receiver): State<Receiver>) -> Response {
-    match receiver.shared.slot.not_ready() {
+    let memory = receiver.shared.memory.is_exhausted().then_some("memory is over its hard limit");
+    match receiver.slot.not_ready().or(memory) {
         None => text(StatusCode::OK, "ready".to_owned()),
         Some(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}")),
     }

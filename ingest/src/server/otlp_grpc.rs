@@ -18,13 +18,15 @@ use http_body_util::{BodyExt as _, Full};
 use tokio::time::timeout;
 use upriver_store::record::LogRecord;
 
+use super::access::Scope;
 use super::admission::Charge;
 use super::body::{self, next_piece};
+use super::guard::Listener;
 use super::inflate::{Encoding, Inflater};
 use super::refusal::{Class, Refusal};
 use super::reply;
 use super::signal::Signal;
-use super::{Arrival, Receiver, Upload, rpc_status};
+use super::{Arrival, Receiver, Upload, parca_grpc, rpc_status};
 
 const GRPC: &str = "application/grpc";
 const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
@@ -41,6 +43,8 @@ impl Receiver {
             };
             routes.route(signal.grpc_path(), any(handler))
         });
+        let routes = routes.route(parca_grpc::PATH, any(parca_grpc::write_raw));
+        let routes = self.shared.access.limit(Listener::OtlpGrpc, Some(Scope::Telemetry), routes);
         routes.fallback(unknown_method).with_state(self.clone())
     }
 }
@@ -51,7 +55,9 @@ async fn export(receiver: &Receiver, signal: Signal, request: Request) -> Respon
     }
     let read = async |arrival| read(receiver, signal, request, arrival).await;
     match receiver.receive(signal.grpc_door(), read).await {
-        Ok(acknowledged) => respond(&signal.response(&acknowledged)),
+        Ok(acknowledged) => {
+            reply::noting(respond(&signal.response(&acknowledged)), acknowledged.items)
+        }
         Err(refusal) => refuse(&refusal),
     }
 }
@@ -62,9 +68,20 @@ async fn read(
     request: Request,
     arrival: Arrival,
 ) -> Result<Upload, Refusal> {
+    let Arrival { received, charge } = arrival;
+    let (message, charge) = read_call(receiver, request, charge).await?;
+    let record = LogRecord { kind: signal.record_kind(), received, payload: message };
+    Ok(Upload { records: vec![record], charge })
+}
+
+/// The one message of a unary call, read under the limits.
+pub(super) async fn read_call(
+    receiver: &Receiver,
+    request: Request,
+    charge: Charge,
+) -> Result<(Bytes, Charge), Refusal> {
     let encoding = Encoding::of(request.headers(), &GRPC_ENCODING)?;
     let limits = receiver.limits();
-    let Arrival { received, charge } = arrival;
     let mut body = request.into_body();
     let reading = async {
         let message =
@@ -76,8 +93,7 @@ async fn read(
     };
     let reading = timeout(limits.body_timeout, reading).await;
     let (message, charge) = reading.unwrap_or_else(|_| Err(body::too_slow(limits)))?;
-    let record = LogRecord { kind: signal.record_kind(), received, payload: message.into() };
-    Ok(Upload { records: vec![record], charge })
+    Ok((message.into(), charge))
 }
 
 /// The one message of a unary call.
@@ -138,7 +154,7 @@ fn protocol(message: impl Into<String>) -> Refusal {
     Refusal::new(Class::Protocol, message)
 }
 
-fn respond(message: &[u8]) -> Response {
+pub(super) fn respond(message: &[u8]) -> Response {
     let mut frame = BytesMut::with_capacity(PREFIX_BYTES + message.len());
     frame.put_u8(0);
     frame.put_u32(u32::try_from(message.len()).unwrap_or(u32::MAX));
@@ -168,7 +184,7 @@ pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
 }
 
 /// People send OTLP/HTTP to the gRPC port; they read HTTP.
-fn not_grpc() -> Response {
+pub(super) fn not_grpc() -> Response {
     let message = "this port speaks OTLP/gRPC (application/grpc over HTTP/2); OTLP/HTTP has its own port, 4318 by default\n";
     reply::respond(StatusCode::UNSUPPORTED_MEDIA_TYPE, "text/plain; charset=utf-8", message.into())
 }

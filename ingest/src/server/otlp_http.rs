@@ -11,6 +11,8 @@ use http::StatusCode;
 use http::header::CONTENT_ENCODING;
 use upriver_store::record::LogRecord;
 
+use super::access::Scope;
+use super::guard::Listener;
 use super::inflate::Encoding;
 use super::refusal::{Class, Refusal};
 use super::reply::{self, OtlpEncoding};
@@ -26,6 +28,7 @@ impl Receiver {
             };
             routes.route(signal.http_path(), any(handler))
         });
+        let routes = self.shared.access.limit(Listener::OtlpHttp, Some(Scope::Telemetry), routes);
         routes.fallback(unknown_path).with_state(self.clone())
     }
 }
@@ -79,7 +82,7 @@ fn respond(
         _ => signal.response(acknowledged).into(),
     };
     let content_type = encoding.unwrap_or(OtlpEncoding::Protobuf).content_type();
-    reply::respond(StatusCode::OK, content_type, body)
+    reply::noting(reply::respond(StatusCode::OK, content_type, body), acknowledged.items)
 }
 
 async fn unknown_path(request: Request) -> Response {

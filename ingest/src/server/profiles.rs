@@ -1,6 +1,6 @@
 //! Profiles by plain HTTP: Pyroscope's `POST /ingest` and `POST /api/v1/profiles`.
 //!
-//! Both take a pprof profile, gzip or raw, with parameters in the query. `/ingest` also takes the
+//! Both take a pprof profile, gzip or raw, or stacks as text, with parameters in the query. `/ingest` also takes the
 //! multipart form of older clients, whose field `profile` is the body.
 
 use axum::Router;
@@ -13,11 +13,14 @@ use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use percent_encoding::percent_decode_str;
 use serde_json::json;
 
+use super::access::Scope;
 use super::counters::Door;
+use super::guard::Listener;
 use super::inflate::Encoding;
 use super::refusal::Refusal;
-use super::{Arrival, Receiver, Upload, body, multipart, push, reply};
-use crate::pprof::PprofUpload;
+use super::{Acknowledged, Arrival, Receiver, Upload, beside, body, multipart, push, reply};
+use crate::DecodeError;
+use crate::pprof::{Folding, PprofUpload};
 
 /// Content types of a bare body. `curl --data-binary` says the second one by itself.
 const BARE: [&str; 5] = [
@@ -30,54 +33,56 @@ const BARE: [&str; 5] = [
 const MULTIPART: &str = "multipart/form-data";
 
 /// Formats that Pyroscope tells apart by content type.
-const OTHER_FORMATS: [(&str, &str); 3] = [
+const OTHER_FORMATS: [(&str, &str); 2] = [
     ("binary/octet-stream+trie", "the trie format"),
     ("binary/octet-stream+tree", "the tree format"),
-    ("binary/octet-stream+lines", "the lines format"),
 ];
+const LINES: &str = "binary/octet-stream+lines";
 
 impl Receiver {
     /// The routes for profiles.
     pub fn profile_routes(&self) -> Router {
-        Router::new()
+        let routes = Router::new()
             .route("/ingest", any(ingest))
             .route("/api/v1/profiles", any(upload))
-            .merge(push::routes())
-            .with_state(self.clone())
+            .merge(push::routes());
+        let scope = Some(Scope::Telemetry);
+        self.shared.access.limit(Listener::Api, scope, routes).with_state(self.clone())
     }
 }
 
 /// Pyroscope's clients look at the status alone.
 async fn ingest(State(receiver): State<Receiver>, request: Request) -> Response {
     match take(&receiver, Door::PyroscopeIngest, request).await {
-        Ok(_) => Response::default(),
+        Ok(acknowledged) => reply::noting(Response::default(), acknowledged.items),
         Err(refusal) => reply::api_refusal(&refusal),
     }
 }
 
 async fn upload(State(receiver): State<Receiver>, request: Request) -> Response {
     match take(&receiver, Door::PprofUpload, request).await {
-        Ok(message) => {
-            let warning = message.map(|message| ("warning".to_owned(), message.into()));
+        Ok(acknowledged) => {
+            let warning =
+                acknowledged.message.map(|message| ("warning".to_owned(), message.into()));
             let body = std::iter::once(("status".to_owned(), json!("stored"))).chain(warning);
-            reply::document(StatusCode::OK, &body.collect())
+            let answer = reply::document(StatusCode::OK, &body.collect());
+            reply::noting(answer, acknowledged.items)
         }
         Err(refusal) => reply::api_refusal(&refusal),
     }
 }
 
-async fn take(
-    receiver: &Receiver,
-    door: Door,
-    request: Request,
-) -> Result<Option<String>, Refusal> {
+async fn take(receiver: &Receiver, door: Door, request: Request) -> Result<Acknowledged, Refusal> {
     reply::only_post(request.method())?;
     let read = async |arrival| read(receiver, request, arrival).await;
-    Ok(receiver.receive(door, read).await?.message)
+    receiver.receive(door, read).await
 }
 
 async fn read(receiver: &Receiver, request: Request, arrival: Arrival) -> Result<Upload, Refusal> {
-    let upload = PprofUpload::from_query(query_pairs(request.uri().query().unwrap_or("")))?;
+    let mut upload = PprofUpload::from_query(query_pairs(request.uri().query().unwrap_or("")))?;
+    if reply::media_type(request.headers()) == LINES {
+        upload.folding = Some(Folding::Lines);
+    }
     let form = form_boundary(&request)?;
     let encoding = Encoding::of(request.headers(), &CONTENT_ENCODING)?;
     let Arrival { received, charge } = arrival;
@@ -86,7 +91,12 @@ async fn read(receiver: &Receiver, request: Request, arrival: Arrival) -> Result
         Some(boundary) => profile_field(&read.bytes, &boundary)?,
         None => read.bytes,
     };
-    Ok(Upload { records: vec![upload.into_record(profile, received)], charge: read.charge })
+    let bytes = profile.len();
+    let record = beside(bytes, move || {
+        let profile = upload.to_pprof(profile)?;
+        Ok::<_, DecodeError>(upload.into_record(profile, received))
+    });
+    Ok(Upload { records: vec![record.await??], charge: read.charge })
 }
 
 /// The boundary of a form; none for a bare body. A missing content type is one too: scripts.
@@ -96,13 +106,13 @@ fn form_boundary(request: &Request) -> Result<Option<String>, Refusal> {
         let value = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         return multipart::boundary(value.unwrap_or_default()).map(Some);
     }
-    if media_type.is_empty() || BARE.contains(&media_type.as_str()) {
+    if media_type.is_empty() || media_type == LINES || BARE.contains(&media_type.as_str()) {
         return Ok(None);
     }
     let other = OTHER_FORMATS.iter().find(|(known, _)| *known == media_type);
     let what = other.map_or_else(|| reply::named(&media_type), |(_, format)| (*format).to_owned());
     Err(Refusal::media_type(format!(
-        "{what} is not taken; send a pprof profile as application/octet-stream, or as the field \"profile\" of multipart/form-data"
+        "{what} is not taken; send a pprof profile or folded stacks as application/octet-stream, or as the field \"profile\" of multipart/form-data"
     )))
 }
 

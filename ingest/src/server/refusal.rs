@@ -39,6 +39,8 @@ pub(super) enum Class {
     NotTaken,
     /// It would work later: sending again loses nothing.
     Unavailable,
+    /// The sender is over its limit, and told how long to wait.
+    TooOften,
     /// The sender broke the protocol around the message.
     Protocol,
     /// A defect or a broken disk.
@@ -50,6 +52,8 @@ pub(super) enum Class {
 pub(super) struct Refusal {
     pub(super) class: Class,
     pub(super) message: String,
+    /// When to send again, where that is known better than by the class.
+    wait: Option<Duration>,
 }
 
 impl Refusal {
@@ -60,7 +64,7 @@ impl Refusal {
             message.truncate(end);
             message.push_str("...");
         }
-        Self { class, message }
+        Self { class, message, wait: None }
     }
 
     pub(super) fn invalid(message: impl Into<String>) -> Self {
@@ -73,6 +77,15 @@ impl Refusal {
 
     pub(super) fn unavailable(message: impl Into<String>) -> Self {
         Self::new(Class::Unavailable, message)
+    }
+
+    /// For a sender that is over its limit.
+    pub(super) fn too_often(wait: Duration) -> Self {
+        let message = format!(
+            "more is sent than allowed; wait {:.1} s, send larger batches, or raise limits.per_sender or limits.per_address",
+            wait.as_secs_f64()
+        );
+        Self { wait: Some(wait), ..Self::new(Class::TooOften, message) }
     }
 
     /// The HTTP status. OTLP exporters retry 429, 502, 503 and 504 alone.
@@ -88,16 +101,17 @@ impl Refusal {
             Class::Forbidden => StatusCode::FORBIDDEN,
             Class::NotTaken => StatusCode::NOT_IMPLEMENTED,
             Class::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            Class::TooOften => StatusCode::TOO_MANY_REQUESTS,
             Class::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
-    /// The gRPC code. OTLP exporters retry `UNAVAILABLE`; `RESOURCE_EXHAUSTED` without retry
-    /// advice they drop, which is right for a request that will never fit.
+    /// The gRPC code. OTLP exporters retry `UNAVAILABLE`, and `RESOURCE_EXHAUSTED` with retry advice;
+    /// without advice they drop, which is right for a request that will never fit.
     pub(super) fn grpc_code(&self) -> Code {
         match self.class {
             Class::Invalid => Code::InvalidArgument,
-            Class::TooLarge => Code::ResourceExhausted,
+            Class::TooLarge | Class::TooOften => Code::ResourceExhausted,
             Class::TooSlow => Code::DeadlineExceeded,
             Class::MediaType | Class::Method | Class::Path | Class::NotTaken => Code::Unimplemented,
             Class::Unauthenticated => Code::Unauthenticated,
@@ -123,7 +137,7 @@ impl Refusal {
 
     /// When to send again, where that can help.
     pub(super) fn retry_after(&self) -> Option<Duration> {
-        (self.class == Class::Unavailable).then_some(RETRY_AFTER)
+        self.wait.or_else(|| (self.class == Class::Unavailable).then_some(RETRY_AFTER))
     }
 
     /// Whether this side failed, not the sender.

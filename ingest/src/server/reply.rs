@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use prost::Message as _;
 use serde_json::{Value, json};
@@ -54,6 +54,19 @@ pub(super) fn named(media_type: &str) -> String {
     }
 }
 
+/// What a request held, noted beside its answer: the sender may be charged for it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Taken {
+    /// Spans, data points, log records, samples, changes.
+    pub(super) items: u64,
+}
+
+/// Notes what the request of this answer held.
+pub(super) fn noting(mut response: Response, items: u64) -> Response {
+    response.extensions_mut().insert(Taken { items });
+    response
+}
+
 /// An answer with a body.
 pub(super) fn respond(status: StatusCode, content_type: &'static str, body: Bytes) -> Response {
     let mut response = Response::new(Body::from(body));
@@ -87,8 +100,11 @@ pub(super) fn api_refusal(refusal: &Refusal) -> Response {
 /// Adds the headers that say when or how to ask again.
 fn with_advice(mut response: Response, refusal: &Refusal) -> Response {
     if let Some(delay) = refusal.retry_after() {
-        let seconds = HeaderValue::from(delay.as_secs().max(1));
+        let seconds = HeaderValue::from(delay.as_secs_f64().ceil().max(1.0) as u64);
         response.headers_mut().insert(RETRY_AFTER, seconds);
+    }
+    if refusal.class == Class::Unauthenticated {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     if refusal.class == Class::Method {
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));

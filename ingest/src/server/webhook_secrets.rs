@@ -104,7 +104,7 @@ fn refused(what: &str, advice: &str) -> Refusal {
 }
 
 /// The bytes of 64 hexadecimal digits.
-fn bytes_of_hex(digits: &[u8]) -> Option<[u8; 32]> {
+pub(super) fn bytes_of_hex(digits: &[u8]) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
     if digits.len() != 2 * bytes.len() {
         return None;

@@ -1,10 +1,11 @@
 //! A real server on free ports over a real store, and a client that writes HTTP/1.1 by hand, so that
 //! tests decide every header and how the body is cut.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use axum::{Extension, Router};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::profiles::v1development::ExportProfilesServiceRequest;
@@ -25,7 +26,8 @@ use tokio::task::JoinSet;
 use tonic::service::Routes;
 use tonic::transport::server::TcpIncoming;
 use upriver_ingest::server::{
-    Clock, DeploySecrets, Guard, Limits, Listener, Receiver, ReceiverOptions, StoreSlot,
+    Access, AccessOptions, Clock, DEFAULT_TENANT, DeploySecrets, Guard, Limits, Listener,
+    MemoryLimits, MemoryMeter, Peer, Receiver, ReceiverOptions, StoreSlot,
 };
 use upriver_store::schema::Table;
 use upriver_store::snapshot::SnapshotSource;
@@ -41,6 +43,9 @@ pub(crate) struct Server {
     pub(crate) http: SocketAddr,
     pub(crate) api: SocketAddr,
     pub(crate) slot: Arc<StoreSlot>,
+    pub(crate) memory: Arc<MemoryMeter>,
+    /// The routes of the gRPC listener, for calls that no client would make.
+    pub(crate) grpc_routes: Router,
     _tasks: JoinSet<()>,
     _folder: TempDir,
 }
@@ -50,6 +55,10 @@ pub(crate) struct Server {
 pub(crate) struct Setup {
     pub(crate) limits: Limits,
     pub(crate) deploy_secrets: DeploySecrets,
+    pub(crate) access: AccessOptions,
+    pub(crate) memory: MemoryLimits,
+    /// Where all requests seem to come from; this machine unless given.
+    pub(crate) peer: Option<IpAddr>,
     pub(crate) hot_bytes_max: Option<usize>,
     /// Leaves the store out, as while the log is replayed.
     pub(crate) replaying: bool,
@@ -69,31 +78,44 @@ impl Server {
         if !setup.replaying {
             slot.fill(Arc::new(open_store(&folder, setup.hot_bytes_max).await));
         }
+        let access = Access::new(setup.access.clone());
+        let memory = Arc::new(MemoryMeter::new(setup.memory));
         let options = ReceiverOptions {
             limits: setup.limits.clone(),
             deploy_secrets: setup.deploy_secrets.clone(),
+            access: Arc::clone(&access),
+            memory: Arc::clone(&memory),
         };
-        let receiver = Receiver::new(Arc::clone(&slot), options, Clock::new(|| NOW));
-        let guard = |listener| Guard {
-            listener,
-            hosts: setup.hosts.clone(),
-            any_address: setup.any_address,
-            origins: setup.origins.clone(),
+        let slots = [(DEFAULT_TENANT.to_owned(), Arc::clone(&slot))].into();
+        let receivers = Receiver::for_tenants(&slots, options, Clock::new(|| NOW));
+        let peer =
+            Peer { address: setup.peer.unwrap_or(Ipv4Addr::LOCALHOST.into()), certificate: None };
+        let routes = |listener, of: fn(&Receiver) -> Router| {
+            let tenants = receivers.iter().map(|(tenant, one)| (tenant.clone(), of(one)));
+            let guard = Guard {
+                listener,
+                hosts: setup.hosts.clone(),
+                any_address: setup.any_address,
+                origins: setup.origins.clone(),
+            };
+            let routes = guard.protect(access.identify(listener, tenants.collect()));
+            routes.layer(Extension(peer.clone()))
         };
         let mut tasks = JoinSet::new();
         let (listener, grpc) = bind().await;
-        let routes = Routes::from(guard(Listener::OtlpGrpc).protect(receiver.grpc_routes()));
+        let grpc_routes = routes(Listener::OtlpGrpc, Receiver::grpc_routes);
+        let calls = Routes::from(grpc_routes.clone());
         tasks.spawn(async move {
-            let server = tonic::transport::Server::builder().accept_http1(true).add_routes(routes);
+            let server = tonic::transport::Server::builder().accept_http1(true).add_routes(calls);
             server.serve_with_incoming(TcpIncoming::from(listener)).await.unwrap();
         });
         let (listener, http) = bind().await;
-        let routes = guard(Listener::OtlpHttp).protect(receiver.otlp_http_routes());
-        tasks.spawn(async move { axum::serve(listener, routes).await.unwrap() });
+        let otlp = routes(Listener::OtlpHttp, Receiver::otlp_http_routes);
+        tasks.spawn(async move { axum::serve(listener, otlp).await.unwrap() });
         let (listener, api) = bind().await;
-        let routes = guard(Listener::Api).protect(receiver.api_routes());
-        tasks.spawn(async move { axum::serve(listener, routes).await.unwrap() });
-        Self { grpc, http, api, slot, _tasks: tasks, _folder: folder }
+        let rest = routes(Listener::Api, Receiver::api_routes);
+        tasks.spawn(async move { axum::serve(listener, rest).await.unwrap() });
+        Self { grpc, http, api, slot, memory, grpc_routes, _tasks: tasks, _folder: folder }
     }
 
     /// Rows of a table that a query would see.

@@ -10,6 +10,7 @@ mod harness;
 mod otlp_profiles;
 mod pprof;
 mod properties;
+mod server_access;
 mod server_captured;
 mod server_deploys;
 mod server_edge_cases;

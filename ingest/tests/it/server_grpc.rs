@@ -241,12 +241,7 @@ async fn plain_http_on_the_grpc_port_is_told_where_to_go() {
 
 /// A call whose body is exactly these bytes, without a client that would make them right.
 async fn raw_call(server: &Server, encoding: Option<&str>, body: Vec<u8>) -> Status {
-    let routes = upriver_ingest::server::Receiver::new(
-        std::sync::Arc::clone(&server.slot),
-        upriver_ingest::server::ReceiverOptions::default(),
-        upriver_ingest::server::Clock::new(|| crate::harness::NOW),
-    )
-    .grpc_routes();
+    let routes = server.grpc_routes.clone();
     let mut request = http::Request::post(TRACES).header("content-type", "application/grpc");
     if let Some(encoding) = encoding {
         request = request.header("grpc-encoding", encoding);

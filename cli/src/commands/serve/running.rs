@@ -1,24 +1,28 @@
-//! A running server: three listeners, the store and the queries behind them, and an orderly end.
+//! A running server: three listeners, the stores of all tenants and the queries behind them, and an
+//! orderly end.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, anyhow};
 use axum::Router;
-use axum::serve::ListenerExt;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tonic::service::Routes;
-use tonic::transport::server::TcpIncoming;
 use upriver_analyze::http::QueryService;
-use upriver_ingest::server::{Clock, Guard, Listener, Receiver, StoreSlot};
+use upriver_ingest::server::{
+    Access, Clock, DEFAULT_TENANT, Guard, Listener, MemoryMeter, Receiver, ReceiverOptions, Scope,
+    StoreSlot,
+};
 use upriver_store::snapshot::SnapshotSource;
-use upriver_store::store::Store;
+use upriver_store::store::{Store, StoreOptions};
 use upriver_store::time::UnixNanos;
 
 use super::queries::{QueryThreads, when_ready};
+use super::tls::Tls;
+use super::{connections, memory};
 use crate::api::Diagnostics;
 use crate::config::{Endpoint, ServeSettings};
 use crate::error::Advise;
@@ -26,13 +30,9 @@ use crate::error::Advise;
 /// How long requests in progress may take to end after the signal to stop: the longest time for a
 /// body to arrive is cut short, an orderly orchestrator waits 30 s before it kills.
 const DRAIN: Duration = Duration::from_secs(10);
-/// Bytes of a gRPC request that may be under way before the receiver answers: a whole usual batch,
-/// where the protocol's 64 KiB would cost a round trip each.
-const GRPC_WINDOW_BYTES: u32 = 1 << 20;
-/// Exports that one gRPC connection may have open. Exporters use one to a few dozen.
-const GRPC_STREAMS_MAX: u32 = 256;
-/// A connection whose other end is gone is found out after this time without traffic.
-const GRPC_KEEPALIVE: Duration = Duration::from_mins(1);
+
+/// Where the store of each tenant will be.
+type Slots = BTreeMap<String, Arc<StoreSlot>>;
 
 /// A server that listens, and how to end it.
 #[derive(Debug)]
@@ -43,58 +43,82 @@ pub(crate) struct RunningServer {
     pub(crate) otlp_http: SocketAddr,
     /// Where profiles, deploys, SQL, health and metrics listen.
     pub(crate) api: SocketAddr,
-    /// The open store.
+    /// The open store of the default tenant.
     pub(crate) store: Arc<Store>,
-    slot: Arc<StoreSlot>,
+    stores: Vec<Arc<Store>>,
+    slots: Slots,
     listeners: Listeners,
-    commits: JoinSet<()>,
-    commits_stop: CancellationToken,
+    upkeep: JoinSet<()>,
+    upkeep_stop: CancellationToken,
     _queries: QueryThreads,
 }
 
-/// Opens the doors, then the store: until its log is replayed, senders are told to come back.
+/// Opens the doors, then the stores: until their logs are replayed, senders are told to come back.
 pub(crate) async fn start(settings: ServeSettings) -> anyhow::Result<RunningServer> {
-    let slot = StoreSlot::replaying();
+    let tenants = Access::tenants(&settings.access);
+    let slots: Slots = tenants.into_iter().map(|tenant| (tenant, StoreSlot::replaying())).collect();
     let queries = QueryThreads::start()?;
-    let listeners = Listeners::open(&settings, &slot, &queries).await?;
+    let meter = Arc::new(MemoryMeter::new(memory::limits(settings.memory)));
+    let listeners = Listeners::open(&settings, &slots, &queries, &meter).await?;
     let [grpc, otlp_http, api] = listeners.addresses;
     tracing::info!(name: "server.listeners.open", %grpc, %otlp_http, %api, "server.listeners.open");
 
-    let folder = settings.store.data.display().to_string();
-    let store = Store::open(settings.store, upriver_ingest::replay())
-        .await
-        .with_context(|| format!("could not open the data folder `{folder}`"))?;
-    let store = Arc::new(store);
-    slot.fill(Arc::clone(&store));
-    tracing::info!(name: "server.store.open", folder, "server.store.open");
-
-    let commits_stop = CancellationToken::new();
-    let mut commits = JoinSet::new();
-    let (committing, stop) = (Arc::clone(&store), commits_stop.clone());
-    let clock = system_clock();
-    commits.spawn(async move { committing.run(|| clock.now(), stop.cancelled_owned()).await });
+    let upkeep_stop = CancellationToken::new();
+    let mut upkeep = JoinSet::new();
+    upkeep.spawn(memory::watch(Arc::clone(&meter), upkeep_stop.clone()));
+    let mut stores = BTreeMap::new();
+    for (tenant, slot) in &slots {
+        let store = open_store(&settings.store, tenant).await?;
+        slot.fill(Arc::clone(&store));
+        tracing::info!(name: "server.store.open", tenant, "server.store.open");
+        let (committing, stop) = (Arc::clone(&store), upkeep_stop.clone());
+        let clock = system_clock();
+        upkeep.spawn(async move { committing.run(|| clock.now(), stop.cancelled_owned()).await });
+        upkeep.spawn(memory::relieve(Arc::clone(&store), Arc::clone(&meter), upkeep_stop.clone()));
+        stores.insert(tenant.as_str(), store);
+    }
+    let store = stores.get(DEFAULT_TENANT).map(Arc::clone);
+    let store = store.context("there is no default tenant; please report this")?;
+    let stores = stores.into_values().collect();
     Ok(RunningServer {
         grpc,
         otlp_http,
         api,
         store,
-        slot,
+        stores,
+        slots,
         listeners,
-        commits,
-        commits_stop,
+        upkeep,
+        upkeep_stop,
         _queries: queries,
     })
 }
 
+/// The store of a tenant: tables in a folder of its own, and a log of its own in the log's folder.
+async fn open_store(options: &StoreOptions, tenant: &str) -> anyhow::Result<Arc<Store>> {
+    let folder = options.data.display().to_string();
+    let options = options.clone().for_tenant(tenant);
+    let store = Store::open(options, upriver_ingest::replay()).await;
+    store
+        .map(Arc::new)
+        .with_context(|| format!("could not open tenant `{tenant}` of the data folder `{folder}`"))
+}
+
 impl RunningServer {
     /// Takes no new connections, lets requests in progress end, commits what was acknowledged and
-    /// closes the store.
+    /// closes the stores.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         self.listeners.drain().await;
-        self.commits_stop.cancel();
-        while self.commits.join_next().await.is_some() {}
-        drop(self.slot.stop());
-        self.store.close().await.context("could not close the store")?;
+        self.upkeep_stop.cancel();
+        while self.upkeep.join_next().await.is_some() {}
+        for slot in self.slots.values() {
+            drop(slot.stop());
+        }
+        let mut closed = Ok(());
+        for store in &self.stores {
+            closed = closed.and(store.close().await.context("could not close a store"));
+        }
+        closed?;
         tracing::info!(name: "server.store.close", "server.store.close");
         Ok(())
     }
@@ -111,30 +135,59 @@ struct Listeners {
 impl Listeners {
     async fn open(
         settings: &ServeSettings,
-        slot: &Arc<StoreSlot>,
+        slots: &Slots,
         queries: &QueryThreads,
+        meter: &Arc<MemoryMeter>,
     ) -> anyhow::Result<Self> {
-        let receiver = Receiver::new(Arc::clone(slot), settings.receiver_options(), system_clock());
-        let (grpc, grpc_address) = bind(&settings.grpc, "--otlp-grpc").await?;
-        let (http, http_address) = bind(&settings.otlp_http, "--otlp-http").await?;
-        let (api, api_address) = bind(&settings.api, "--api").await?;
-        let guard = |listener, endpoint: &Endpoint| Guard {
-            listener,
-            hosts: settings.allowed_hosts.clone(),
-            any_address: !endpoint.address.ip().is_loopback(),
-            origins: endpoint.origins.clone(),
+        let access = Access::new(settings.access.clone());
+        let options = ReceiverOptions {
+            limits: settings.limits.clone(),
+            deploy_secrets: settings.deploy_secrets.clone(),
+            access: Arc::clone(&access),
+            memory: Arc::clone(meter),
         };
-        let stop = CancellationToken::new();
-        let mut tasks = JoinSet::new();
-        let routes = guard(Listener::OtlpGrpc, &settings.grpc).protect(receiver.grpc_routes());
-        tasks.spawn(serve_grpc(grpc, routes, stop.clone()));
-        let routes =
-            guard(Listener::OtlpHttp, &settings.otlp_http).protect(receiver.otlp_http_routes());
-        tasks.spawn(serve_http(http, routes, stop.clone()));
-        let routes = api_routes(settings, &receiver, slot, queries)?;
-        let routes = guard(Listener::Api, &settings.api).protect(routes);
-        tasks.spawn(serve_http(api, routes, stop.clone()));
-        Ok(Self { addresses: [grpc_address, http_address, api_address], tasks, stop })
+        let receivers = Receiver::for_tenants(slots, options, system_clock());
+        let mut api = BTreeMap::new();
+        for (tenant, slot) in slots {
+            let reading = reading_routes(settings, slot, queries)?;
+            let reading = access.require(Listener::Api, Scope::Read, reading);
+            api.insert(tenant, when_ready(reading, slot));
+        }
+        let grpc = bind(&settings.grpc, "--otlp-grpc").await?;
+        let http = bind(&settings.otlp_http, "--otlp-http").await?;
+        let rest = bind(&settings.api, "--api").await?;
+        let addresses = [grpc.1, http.1, rest.1];
+        let routes_of = |listener: Listener, (tenant, receiver): (&String, &Receiver)| {
+            let routes = match listener {
+                Listener::OtlpGrpc => receiver.grpc_routes(),
+                Listener::OtlpHttp => receiver.otlp_http_routes(),
+                Listener::Api => {
+                    receiver.api_routes().merge(api.get(tenant).cloned().unwrap_or_default())
+                }
+            };
+            (tenant.clone(), routes)
+        };
+        let (mut tasks, stop) = (JoinSet::new(), CancellationToken::new());
+        for (listener, socket, endpoint) in [
+            (Listener::OtlpGrpc, grpc.0, &settings.grpc),
+            (Listener::OtlpHttp, http.0, &settings.otlp_http),
+            (Listener::Api, rest.0, &settings.api),
+        ] {
+            let routes = receivers.iter().map(|of_tenant| routes_of(listener, of_tenant)).collect();
+            let routes = access.identify(listener, routes);
+            let routes = guard(settings, listener, endpoint).protect(routes);
+            let tls = endpoint.tls.clone().map(Tls::load).transpose();
+            let tls = tls.with_context(|| format!("cannot encrypt {}", endpoint.address))?;
+            if let Some(tls) = &tls {
+                let renewing = Arc::clone(tls).renew(stop.clone());
+                tasks.spawn(async move {
+                    renewing.await;
+                    Ok(())
+                });
+            }
+            tasks.spawn(connections::serve(socket, tls, routes, stop.clone()));
+        }
+        Ok(Self { addresses, tasks, stop })
     }
 
     /// Ends accepting and waits for requests in progress; those that take too long are cut off.
@@ -154,9 +207,18 @@ impl Listeners {
     }
 }
 
-fn api_routes(
+fn guard(settings: &ServeSettings, listener: Listener, endpoint: &Endpoint) -> Guard {
+    Guard {
+        listener,
+        hosts: settings.allowed_hosts.clone(),
+        any_address: !endpoint.address.ip().is_loopback(),
+        origins: endpoint.origins.clone(),
+    }
+}
+
+/// Queries and questions over one tenant's tables.
+fn reading_routes(
     settings: &ServeSettings,
-    receiver: &Receiver,
     slot: &Arc<StoreSlot>,
     queries: &QueryThreads,
 ) -> anyhow::Result<Router> {
@@ -169,8 +231,7 @@ fn api_routes(
         queries.handle(),
         system_clock(),
     )?;
-    let reading = upriver_analyze::http::routes(service).merge(diagnostics.routes());
-    Ok(receiver.api_routes().merge(when_ready(reading, slot)))
+    Ok(upriver_analyze::http::routes(service).merge(diagnostics.routes()))
 }
 
 async fn bind(endpoint: &Endpoint, flag: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {
@@ -182,43 +243,6 @@ async fn bind(endpoint: &Endpoint, flag: &str) -> anyhow::Result<(TcpListener, S
     ))?;
     let bound = listener.local_addr().context("could not read the bound address")?;
     Ok((listener, bound))
-}
-
-async fn serve_grpc(
-    listener: TcpListener,
-    routes: Router,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    tonic::transport::Server::builder()
-        // Plain HTTP is answered with what this port is for.
-        .accept_http1(true)
-        .initial_stream_window_size(GRPC_WINDOW_BYTES)
-        .initial_connection_window_size(4 * GRPC_WINDOW_BYTES)
-        .max_concurrent_streams(GRPC_STREAMS_MAX)
-        .http2_keepalive_interval(Some(GRPC_KEEPALIVE))
-        .add_routes(Routes::from(routes))
-        .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
-            stop.cancelled_owned(),
-        )
-        .await
-        .context("the OTLP/gRPC listener failed")
-}
-
-async fn serve_http(
-    listener: TcpListener,
-    routes: Router,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    let listener = listener.tap_io(|connection| {
-        if let Err(error) = connection.set_nodelay(true) {
-            tracing::debug!(name: "server.connection.slow", %error, "server.connection.slow");
-        }
-    });
-    axum::serve(listener, routes)
-        .with_graceful_shutdown(stop.cancelled_owned())
-        .await
-        .context("an HTTP listener failed")
 }
 
 /// Nanoseconds since 1970 by the system's clock; before 1970 it is 0.

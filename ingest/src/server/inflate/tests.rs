@@ -1,4 +1,5 @@
 use std::io::Write as _;
+use std::sync::Arc;
 
 use proptest::prelude::*;
 
@@ -6,7 +7,7 @@ use super::*;
 use crate::server::admission::{Admission, Limits};
 
 fn charge() -> Charge {
-    Admission::new(&Limits::default()).enter().unwrap()
+    Admission::new(&Limits::default(), Arc::default()).enter().unwrap()
 }
 
 fn gzip(body: &[u8]) -> Vec<u8> {
@@ -78,7 +79,7 @@ fn memory_is_charged_before_it_is_taken_and_never_beyond_the_limit() {
     for (encoding, body) in
         [(Encoding::Gzip, gzip(&vec![0; 10 << 20])), (Encoding::Zstd, zstd(&vec![0; 10 << 20]))]
     {
-        let admission = Admission::new(&Limits::default());
+        let admission = Admission::new(&Limits::default(), Arc::default());
         let mut inflater = Inflater::new(encoding, LIMIT, admission.enter().unwrap()).unwrap();
         let refusal = inflater.write(&body).unwrap_err();
         assert_eq!(refusal.class, Class::TooLarge);
