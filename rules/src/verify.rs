@@ -84,7 +84,7 @@ pub async fn verify(
     };
     let windows = windows_after(rollback.start, inquiry.at);
     let signals = signals::test_all(&inquiry, &diagnosis, &windows).await?;
-    let (outcome, summary) = judge(&signals, deploy, &diagnosis);
+    let (outcome, summary) = judge(&signals, &deploy.name(), diagnosis.symptom.is_some());
     Verification {
         outcome,
         summary,
@@ -152,12 +152,11 @@ fn windows_after(rollback: Time, at: Time) -> Vec<Window> {
 
 /// Recovered when everything named is back; not when nothing is; partly in between. Insufficient
 /// where nothing is known to be left and the symptom, or everything, is not known to be back.
-fn judge(signals: &[VerifiedSignal], deploy: &Change, diagnosis: &Diagnosis) -> (Recovery, String) {
+fn judge(signals: &[VerifiedSignal], name: &str, had_regressed: bool) -> (Recovery, String) {
     let count = |state| signals.iter().filter(|signal| signal.state == state).count();
     let recovered = count(SignalState::Recovered);
     let remaining = count(SignalState::NotRecovered);
-    let name = deploy.name();
-    if diagnosis.symptom.is_none() {
+    if !had_regressed {
         let why = format!(
             "nothing had regressed when {name} was rolled back: there is nothing to verify"
         );

@@ -52,13 +52,13 @@ fn had_changed(signal: &Signal, finding: &Finding) -> bool {
 
 /// The values between which a signal counts as equal to its baseline.
 #[derive(Clone, Copy, Debug)]
-struct Limits {
+pub(super) struct Limits {
     low: f64,
     high: f64,
 }
 
 impl Limits {
-    fn of(signal: &Signal, baseline: f64) -> Self {
+    pub(super) fn of(signal: &Signal, baseline: f64) -> Self {
         match signal.unit() {
             "%" => Self { low: baseline - SHARE_MARGIN, high: baseline + SHARE_MARGIN },
             // Faster than before is no failure of a rollback.
@@ -72,6 +72,17 @@ impl Limits {
 
     fn contains(self, value: f64) -> bool {
         (self.low..=self.high).contains(&value)
+    }
+
+    /// What a bound of all windows says, none if there is too little data, and whether one of the
+    /// windows shows the signal outside.
+    pub(super) fn judge(self, bound: Option<f64>, shows_outside: bool) -> SignalState {
+        match bound {
+            None => SignalState::Insufficient,
+            Some(_) if shows_outside => SignalState::NotRecovered,
+            Some(bound) if self.contains(bound) => SignalState::Recovered,
+            Some(_) => SignalState::Undecided,
+        }
     }
 }
 
@@ -101,12 +112,7 @@ impl Test<'_> {
         let all = self.all_windows();
         let together = self.figures(self.signal, all).await?;
         let bound = self.bound(&together, all, side).await?;
-        let state = match bound {
-            Some(_) if is_enough && shows_outside => SignalState::NotRecovered,
-            Some(bound) if is_enough && limits.contains(bound) => SignalState::Recovered,
-            Some(_) if is_enough => SignalState::Undecided,
-            _ => SignalState::Insufficient,
-        };
+        let state = limits.judge(bound.filter(|_| is_enough), shows_outside);
         let limit = if side > 0.0 { limits.high } else { limits.low };
         Ok(VerifiedSignal {
             rule: finding.rule.clone(),

@@ -1,7 +1,9 @@
 use upriver_analyze::SessionOptions;
 use upriver_store::snapshot::Snapshot;
 
+use super::signals::Limits;
 use super::*;
+use crate::diagnosis::signal::{Operation, Signal};
 
 fn change(service: &str, version: &str, kind: &str, minute: i64) -> Change {
     Change {
@@ -52,4 +54,67 @@ async fn an_unknown_deploy_is_an_error_not_an_outcome() {
     let target = VerifyTarget::Deploy("checkout@1".to_owned());
     let error = verify(&session, &VerifyRequest { target, at: UnixNanos(HOUR) }).await.unwrap_err();
     assert!(error.is_usage(), "{error}");
+}
+
+#[test]
+fn too_few_observations_are_neither_a_recovery_nor_its_failure() {
+    let operation = Operation {
+        service: "checkout".to_owned(),
+        span_name: "POST /checkout".to_owned(),
+        span_kind: "SERVER".to_owned(),
+    };
+    let limits = |signal: &Signal, baseline| {
+        let limits = Limits::of(signal, baseline);
+        move |bound: f64, shows_outside| limits.judge(Some(bound), shows_outside)
+    };
+    let p99 = Signal::Duration { operation: operation.clone(), quantile: 0.99 };
+    // 10 % of 240 ms, and 2 ms of what is shorter than 20.
+    let of_240 = limits(&p99, 240.0);
+    assert_eq!(of_240(263.9, false), SignalState::Recovered);
+    assert_eq!(of_240(264.1, false), SignalState::Undecided);
+    assert_eq!(of_240(264.1, true), SignalState::NotRecovered);
+    assert_eq!(of_240(20.0, false), SignalState::Recovered, "faster than before");
+    assert_eq!(limits(&p99, 5.0)(6.9, false), SignalState::Recovered);
+    assert_eq!(limits(&p99, 5.0)(7.1, false), SignalState::Undecided);
+    let errors = limits(&Signal::ErrorShare { operation }, 6.0);
+    assert_eq!(errors(7.9, false), SignalState::Recovered);
+    assert_eq!(errors(8.1, false), SignalState::Undecided);
+    assert_eq!(errors(3.9, false), SignalState::Undecided);
+    assert_eq!(Limits::of(&p99, 240.0).judge(None, true), SignalState::Insufficient);
+}
+
+#[test]
+fn a_rollback_is_judged_by_what_is_known() {
+    use SignalState::{Insufficient, NotRecovered, Recovered, Undecided};
+    let outcome = |symptom, others: &[SignalState]| {
+        let signal = |is_symptom, state| VerifiedSignal {
+            rule: "latency".to_owned(),
+            subject: "checkout".to_owned(),
+            unit: "ms".to_owned(),
+            is_symptom,
+            baseline: None,
+            incident: None,
+            after: Vec::new(),
+            together: None,
+            bound: None,
+            limit: None,
+            n: 0,
+            state,
+            sql: String::new(),
+        };
+        let others = others.iter().map(|state| signal(false, *state));
+        let signals: Vec<_> = std::iter::once(signal(true, symptom)).chain(others).collect();
+        judge(&signals, "a 2", true)
+    };
+    let (recovery, summary) = outcome(Recovered, &[Recovered, Undecided]);
+    assert_eq!(recovery, Recovery::Recovered);
+    assert!(summary.contains("all 2") && summary.contains("1 could not be decided"), "{summary}");
+    // The symptom itself must be known to be back.
+    for open in [Undecided, Insufficient] {
+        assert_eq!(outcome(open, &[Recovered, Recovered]).0, Recovery::Insufficient);
+        assert_eq!(outcome(open, &[Recovered, NotRecovered]).0, Recovery::Partly);
+        assert_eq!(outcome(open, &[NotRecovered]).0, Recovery::Not);
+    }
+    assert_eq!(outcome(Recovered, &[NotRecovered]).0, Recovery::Partly);
+    assert_eq!(judge(&[], "a 2", false).0, Recovery::Insufficient);
 }
