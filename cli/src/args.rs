@@ -112,6 +112,9 @@ pub(crate) struct SourceArgs {
     /// A running server
     #[arg(long, value_name = "URL", env = "UPRIVER_SERVER", conflicts_with = "data")]
     pub(crate) server: Option<String>,
+    /// Key to show the server; better given in the environment, where other users do not see it
+    #[arg(long, value_name = "KEY", env = "UPRIVER_API_KEY", hide_env_values = true)]
+    pub(crate) api_key: Option<String>,
     /// A data folder; no server is needed
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
@@ -216,6 +219,67 @@ pub(crate) struct ImportArgs {
 pub(crate) enum DeployCommand {
     /// List the changes, explicit and inferred
     List(DeployListArgs),
+    /// Tell a running server of a change
+    Record(DeployRecordArgs),
+}
+
+/// `upriver deploy record`
+#[derive(Debug, Args)]
+pub(crate) struct DeployRecordArgs {
+    /// What was changed, as it calls itself in `service.name`
+    #[arg(long)]
+    pub(crate) service: String,
+    /// Its version after the change; of a setting or flag the revision
+    #[arg(long)]
+    pub(crate) version: String,
+    /// Its version before (default: the one that was there before)
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) previous_version: Option<String>,
+    /// Where, such as `production`
+    #[arg(long)]
+    pub(crate) environment: Option<String>,
+    /// What sort of change
+    #[arg(long, value_enum, default_value_t = ChangeKind::Deploy)]
+    pub(crate) kind: ChangeKind,
+    /// When it began (RFC 3339; default: now)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) time: Option<String>,
+    /// When it ended (RFC 3339); leave it out while it goes on
+    #[arg(long, value_name = "TIME")]
+    pub(crate) end_time: Option<String>,
+    /// The commit
+    #[arg(long)]
+    pub(crate) commit: Option<String>,
+    /// Where to look it up
+    #[arg(long)]
+    pub(crate) url: Option<String>,
+    #[command(flatten)]
+    pub(crate) server: ServerArgs,
+}
+
+/// What sort of change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ChangeKind {
+    /// A new version
+    Deploy,
+    /// An earlier version again
+    Rollback,
+    /// A setting
+    Config,
+    /// A feature flag
+    #[value(name = "feature_flag")]
+    FeatureFlag,
+}
+
+/// A running server.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ServerArgs {
+    /// A running server
+    #[arg(long, value_name = "URL", env = "UPRIVER_SERVER")]
+    pub(crate) server: Option<String>,
+    /// Key to show it; better given in the environment, where other users do not see it
+    #[arg(long, value_name = "KEY", env = "UPRIVER_API_KEY", hide_env_values = true)]
+    pub(crate) api_key: Option<String>,
 }
 
 /// `upriver deploy list`

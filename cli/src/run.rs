@@ -60,6 +60,7 @@ fn run(cli: Cli, output: &mut Output<'_>) -> anyhow::Result<Outcome> {
             Command::Sql(args) => sql::run(args, output).await,
             Command::Import(args) => import::run(args, output).await,
             Command::Deploy(DeployCommand::List(args)) => deploy::list(args, output).await,
+            Command::Deploy(DeployCommand::Record(args)) => deploy::record(args, output).await,
             Command::Storage(StorageCommand::Status(args)) => storage::status(args, output).await,
             Command::Storage(StorageCommand::Compact(args)) => storage::compact(args, output).await,
             Command::Key(KeyCommand::Create(args)) => key::create(&args, output),

@@ -8,6 +8,8 @@ use anyhow::{Context, anyhow};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
 use arrow::ipc::reader::StreamReader;
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, HeaderValue};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use upriver_analyze::format::{self, Format};
@@ -40,7 +42,8 @@ impl Target {
     /// Opens what was asked for.
     pub(crate) async fn open(args: &SourceArgs) -> anyhow::Result<Self> {
         let Some(folder) = &args.data else {
-            return Ok(Self::Server(Server::new(args.server.as_deref())?));
+            let server = Server::new(args.server.as_deref(), args.api_key.as_deref())?;
+            return Ok(Self::Server(server));
         };
         let mut options = SessionOptions::default();
         if let Some(partitions) = args.partitions {
@@ -175,9 +178,19 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    fn new(url: Option<&str>) -> anyhow::Result<Self> {
+    /// The server at a URL, the default one unless given, and the key to show it.
+    pub(crate) fn new(url: Option<&str>, key: Option<&str>) -> anyhow::Result<Self> {
         let url = url.unwrap_or(DEFAULT_SERVER).trim_end_matches('/').to_owned();
-        let client = reqwest::Client::builder().no_proxy().build()?;
+        let mut headers = HeaderMap::new();
+        if let Some(key) = key {
+            // The error would repeat the key.
+            let value = HeaderValue::try_from(format!("Bearer {key}"));
+            let mut value =
+                value.map_err(|_invalid| anyhow!("the API key is not a header's text"))?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
+        let client = reqwest::Client::builder().no_proxy().default_headers(headers).build()?;
         Ok(Self { url, client })
     }
 
@@ -191,7 +204,7 @@ impl Server {
 
     /// The server at an address.
     pub(crate) fn at(api: SocketAddr) -> anyhow::Result<Self> {
-        Self::new(Some(&format!("http://{api}")))
+        Self::new(Some(&format!("http://{api}")), None)
     }
 
     /// Lets the server diagnose.

@@ -30,7 +30,6 @@
 //! | [`flux`] | notifications of Flux |
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use arrow::array::{Date32Builder, Int64Builder, StringBuilder};
 use serde_json::{Deserializer, Map, Value};
 use upriver_store::ids::deploy_id;
 use upriver_store::schema::Table;
@@ -38,7 +37,7 @@ use upriver_store::time::UnixNanos;
 
 use self::fields::Fields;
 use crate::otlp::AttributesBuilder;
-use crate::rows::{TimeBuilder, table_rows};
+use crate::rows::{DateBuilder, IntBuilder, TextBuilder, TimeBuilder, table_rows};
 use crate::{DecodeError, Decoded};
 
 pub mod cdevents;
@@ -219,21 +218,21 @@ table_rows! {
     /// Rows of `deploys`.
     DeployRows of Table::Deploys, {
         time: TimeBuilder,
-        start_unix_nano: Int64Builder,
-        service_name: StringBuilder,
-        id: StringBuilder,
-        kind: StringBuilder,
-        source: StringBuilder,
-        end_unix_nano: Int64Builder,
-        service_version: StringBuilder,
-        previous_version: StringBuilder,
-        deployment_environment_name: StringBuilder,
-        commit: StringBuilder,
-        url: StringBuilder,
-        description: StringBuilder,
-        received_unix_nano: Int64Builder,
+        start_unix_nano: IntBuilder,
+        service_name: TextBuilder,
+        id: TextBuilder,
+        kind: TextBuilder,
+        source: TextBuilder,
+        end_unix_nano: IntBuilder,
+        service_version: TextBuilder,
+        previous_version: TextBuilder,
+        deployment_environment_name: TextBuilder,
+        commit: TextBuilder,
+        url: TextBuilder,
+        description: TextBuilder,
+        received_unix_nano: IntBuilder,
         attributes: AttributesBuilder,
-        date: Date32Builder,
+        date: DateBuilder,
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Float64Builder, Int64Builder,
     ListArray, ListBuilder, RecordBatch, StringBuilder, StructArray, TimestampMicrosecondBuilder,
+    new_null_array,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field};
@@ -19,27 +20,106 @@ pub(crate) trait ColumnBuilder {
     fn column(&mut self) -> ArrayRef;
 }
 
-macro_rules! column_builders {
-    ($($builder:ty),*) => {
-        $(impl ColumnBuilder for $builder {
-            fn column(&mut self) -> ArrayRef {
-                Arc::new(self.finish())
+/// Wraps a builder of Arrow so that it starts without room (Arrow's own make room for a thousand rows
+/// in each of a hundred columns, for requests of a dozen), and so that a column of nulls, as most are,
+/// costs a counter.
+macro_rules! sparse_builder {
+    ($(#[$doc:meta])* $name:ident of $builder:ty, $new:expr, $type:expr, $value:ty) => {
+        $(#[$doc])*
+        #[derive(Debug, Default)]
+        pub(crate) struct $name {
+            values: Option<$builder>,
+            /// Nulls at the end that are not in `values` yet.
+            nulls: usize,
+        }
+
+        impl $name {
+            pub(crate) fn append_value(&mut self, value: $value) {
+                self.values().append_value(value);
             }
-        })*
+
+            pub(crate) fn append_null(&mut self) {
+                self.nulls = self.nulls.saturating_add(1);
+            }
+
+            pub(crate) fn append_option(&mut self, value: Option<$value>) {
+                match value {
+                    Some(value) => self.append_value(value),
+                    None => self.append_null(),
+                }
+            }
+
+            fn values(&mut self) -> &mut $builder {
+                let values = self.values.get_or_insert_with(|| $new);
+                if self.nulls > 0 {
+                    values.append_nulls(std::mem::take(&mut self.nulls));
+                }
+                values
+            }
+        }
+
+        impl ColumnBuilder for $name {
+            fn column(&mut self) -> ArrayRef {
+                if self.values.is_none() {
+                    return new_null_array(&$type, std::mem::take(&mut self.nulls));
+                }
+                Arc::new(self.values().finish())
+            }
+        }
     };
 }
-column_builders!(
-    StringBuilder,
-    Int64Builder,
-    Float64Builder,
-    BooleanBuilder,
-    BinaryBuilder,
-    Date32Builder
-);
+
+sparse_builder! {
+    /// Builds a column of texts.
+    TextBuilder of StringBuilder, StringBuilder::with_capacity(0, 0), DataType::Utf8, impl AsRef<str>
+}
+sparse_builder! {
+    /// Builds a column of integers.
+    IntBuilder of Int64Builder, Int64Builder::with_capacity(0), DataType::Int64, i64
+}
+sparse_builder! {
+    /// Builds a column of floats.
+    FloatBuilder of Float64Builder, Float64Builder::with_capacity(0), DataType::Float64, f64
+}
+sparse_builder! {
+    /// Builds a column of truth values.
+    BoolBuilder of BooleanBuilder, BooleanBuilder::with_capacity(0), DataType::Boolean, bool
+}
+sparse_builder! {
+    /// Builds a column of bytes.
+    BytesBuilder of BinaryBuilder, BinaryBuilder::with_capacity(0, 0), DataType::Binary, impl AsRef<[u8]>
+}
+/// Builds a `date` column.
+#[derive(Debug)]
+pub(crate) struct DateBuilder(Date32Builder);
+
+impl Default for DateBuilder {
+    fn default() -> Self {
+        Self(Date32Builder::with_capacity(0))
+    }
+}
+
+impl DateBuilder {
+    pub(crate) fn append_value(&mut self, date: i32) {
+        self.0.append_value(date);
+    }
+}
+
+impl ColumnBuilder for DateBuilder {
+    fn column(&mut self) -> ArrayRef {
+        Arc::new(self.0.finish())
+    }
+}
 
 /// Builds a `time` column.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct TimeBuilder(TimestampMicrosecondBuilder);
+
+impl Default for TimeBuilder {
+    fn default() -> Self {
+        Self(TimestampMicrosecondBuilder::with_capacity(0))
+    }
+}
 
 impl TimeBuilder {
     pub(crate) fn append_value(&mut self, time: UnixNanos) {
@@ -59,7 +139,10 @@ pub(crate) struct IntListBuilder(ListBuilder<Int64Builder>);
 
 impl Default for IntListBuilder {
     fn default() -> Self {
-        Self(ListBuilder::new(Int64Builder::new()).with_field(element(Kind::IntList)))
+        Self(
+            ListBuilder::with_capacity(Int64Builder::with_capacity(0), 0)
+                .with_field(element(Kind::IntList)),
+        )
     }
 }
 
@@ -85,7 +168,10 @@ pub(crate) struct FloatListBuilder(ListBuilder<Float64Builder>);
 
 impl Default for FloatListBuilder {
     fn default() -> Self {
-        Self(ListBuilder::new(Float64Builder::new()).with_field(element(Kind::FloatList)))
+        Self(
+            ListBuilder::with_capacity(Float64Builder::with_capacity(0), 0)
+                .with_field(element(Kind::FloatList)),
+        )
     }
 }
 
@@ -108,8 +194,8 @@ impl ColumnBuilder for FloatListBuilder {
 /// Builds a column of span links.
 #[derive(Debug, Default)]
 pub(crate) struct LinksBuilder {
-    trace_ids: BinaryBuilder,
-    span_ids: Int64Builder,
+    trace_ids: BytesBuilder,
+    span_ids: IntBuilder,
     lengths: Vec<usize>,
     open: usize,
 }
@@ -145,9 +231,8 @@ pub(crate) fn element(kind: Kind) -> Arc<Field> {
     }
 }
 
-/// The finished columns as a batch of the table, in the order of its schema; `None` without rows.
-/// Builders start with room for a thousand rows, and requests often have a dozen that wait long for
-/// their commit, so the columns give back what they do not need.
+/// The finished columns as a batch of the table, in the order of its schema; `None` without rows. Rows
+/// may wait long for their commit, so the columns give back the room that they do not need.
 pub(crate) fn batch(table: Table, columns: &mut [(&'static str, ArrayRef)]) -> Option<TableBatch> {
     for (_, column) in columns.iter_mut() {
         Array::shrink_to_fit(column);

@@ -1,11 +1,12 @@
 //! `upriver deploy`: changes to services.
 
+use serde_json::{Map, Value};
 use upriver_analyze::literal;
 
-use crate::args::DeployListArgs;
+use crate::args::{ChangeKind, DeployListArgs, DeployRecordArgs};
 use crate::output::Output;
 use crate::run::Outcome;
-use crate::target::{self, Target};
+use crate::target::{self, Server, Target};
 
 /// Lists the changes, explicit and inferred, oldest first.
 pub(crate) async fn list(args: DeployListArgs, output: &mut Output<'_>) -> anyhow::Result<Outcome> {
@@ -17,6 +18,39 @@ pub(crate) async fn list(args: DeployListArgs, output: &mut Output<'_>) -> anyho
         .unwrap_or_default();
     let rows = target.query(&format!("{COLUMNS} {only} ORDER BY start_unix_nano, id")).await?;
     target::write_rows(&rows, args.format, output)?;
+    Ok(Outcome::Done)
+}
+
+/// Tells the server of a change and prints its id.
+pub(crate) async fn record(
+    args: DeployRecordArgs,
+    output: &mut Output<'_>,
+) -> anyhow::Result<Outcome> {
+    let server = Server::new(args.server.server.as_deref(), args.server.api_key.as_deref())?;
+    let kind = match args.kind {
+        ChangeKind::Deploy => "deploy",
+        ChangeKind::Rollback => "rollback",
+        ChangeKind::Config => "config",
+        ChangeKind::FeatureFlag => "feature_flag",
+    };
+    let fields = [
+        ("service", Some(args.service)),
+        ("version", Some(args.version)),
+        ("previous_version", args.previous_version),
+        ("environment", args.environment),
+        ("kind", Some(kind.to_owned())),
+        ("time", args.time),
+        ("end_time", args.end_time),
+        ("commit", args.commit),
+        ("url", args.url),
+    ];
+    let given = fields.into_iter().filter_map(|(name, text)| Some((name.to_owned(), text?.into())));
+    let change: Map<String, Value> = given.collect();
+    let answer = server.post("/api/v1/deploys", &Value::Object(change)).await?;
+    let answer: Value = serde_json::from_slice(&answer)?;
+    for id in answer["ids"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+        writeln!(output.out, "{id}")?;
+    }
     Ok(Outcome::Done)
 }
 

@@ -1,3 +1,5 @@
+use upriver_ingest::server::{KeyHash, RateLimits, Scope, Sizer};
+
 use super::*;
 
 const NO_ENVIRONMENT: Environment<'static> = &|_| None;
@@ -76,7 +78,8 @@ fn the_documented_frame_is_the_default() {
     assert_eq!(format!("{:?}", settings.limits), format!("{:?}", defaults.limits));
     assert_eq!(format!("{:?}", settings.query), format!("{:?}", defaults.query));
     assert_eq!(settings.logs, defaults.logs);
-    let silent = ["rules.interval", "storage.retention.spans", "limits.burst"];
+    assert_eq!(settings.access.rates, defaults.access.rates);
+    let silent = ["rules.interval", "storage.retention.spans", "rules.library"];
     assert!(silent.iter().all(|key| settings.without_effect.contains(key)));
 }
 
@@ -310,4 +313,84 @@ fn the_nearest_name_is_the_one_with_the_fewest_slips() {
     ] {
         assert_eq!(nearest::nearest(typed, &["endpoint", "insecure"]), expected, "{typed}");
     }
+}
+
+#[test]
+fn keys_limits_and_certificates_are_read() {
+    let hash = KeyHash::of("hush").to_string();
+    let text = format!(
+        "auth:\n  keys:\n    - {{ name: fleet, hash: \"{hash}\", scopes: [telemetry, deploys], tenant: shop, tenants: [lab] }}\n  anonymous: [read]\n\
+         limits: {{ per_sender: 10, per_address: 5, burst: 7, loopback: true, sizer: bytes, memory_soft: 1GiB, memory_hard: 90% }}\n\
+         api: {{ endpoint: \"0.0.0.0:4040\", tls: {{ cert_file: a.pem, key_file: a.key, min_version: \"1.3\" }} }}\n"
+    );
+    let settings = load(&text).unwrap();
+    let key = &settings.access.keys[0];
+    assert_eq!((key.name.as_str(), key.tenant.as_str()), ("fleet", "shop"));
+    assert_eq!(key.other_tenants, ["lab"]);
+    assert_eq!(key.scopes, [Scope::Telemetry, Scope::Deploys]);
+    assert_eq!(key.hash, KeyHash::of("hush"));
+    assert_eq!(settings.access.anonymous, [Scope::Read]);
+    let rates = RateLimits {
+        per_sender: 10,
+        per_address: 5,
+        burst: 7,
+        loopback: true,
+        sizer: Sizer::Bytes,
+    };
+    assert_eq!(settings.access.rates, rates);
+    assert_eq!(settings.memory, [MemoryMark::Bytes(1 << 30), MemoryMark::Percent(90)]);
+    let tls = settings.api.tls.unwrap();
+    assert_eq!((tls.cert_file, tls.key_file), ("a.pem".into(), "a.key".into()));
+    assert_eq!((tls.client_ca_file, tls.min_version), (None, TlsVersion::Tls13));
+    assert_eq!(load("").unwrap().access.rates, RateLimits::default());
+}
+
+#[test]
+fn keys_limits_and_certificates_that_make_no_sense_are_refused() {
+    let hash = KeyHash::of("hush").to_string();
+    let keys = |entry: &str| format!("auth:\n  keys:\n    - {entry}\n");
+    for (text, expected) in [
+        (keys("{ hash: x, scopes: [read] }"), "an entry has no name"),
+        (keys("{ name: a, scopes: [read] }"), "an entry has no hash"),
+        (keys(&format!("{{ name: a, hash: \"{hash}\" }}")), "an entry has no scopes"),
+        (keys("{ name: a, hash: hush-hush, scopes: [read] }"), "64 hexadecimal digits"),
+        (keys(&format!("{{ name: a, hash: \"{hash}\", scopes: [admin] }}")), "is not a scope"),
+        (
+            keys(&format!("{{ name: a, hash: \"{hash}\", scopes: [read], tenant: ../x }}")),
+            "cannot be a tenant",
+        ),
+        (
+            keys(&format!(
+                "{{ name: a, hash: \"{hash}\", scopes: [read] }}\n    - {{ name: b, hash: \"{hash}\", scopes: [read] }}"
+            )),
+            "the key of \"b\" is there twice",
+        ),
+        ("limits: { per_sender: 0 }".to_owned(), "above zero"),
+        ("limits: { sizer: spans }".to_owned(), "use requests, items or bytes"),
+        ("limits: { memory_soft: 101% }".to_owned(), "is not a share"),
+        ("api: { tls: { cert_file: a } }".to_owned(), "cert_file and key_file are needed"),
+        (
+            "api: { tls: { cert_file: a, key_file: b, min_version: \"1.1\" } }".to_owned(),
+            "use 1.2 or 1.3",
+        ),
+    ] {
+        let message = refusal(&text);
+        assert!(message.contains(expected), "{text}: {message}");
+        assert!(!message.contains("hush-hush"), "{message}");
+    }
+}
+
+#[test]
+fn keys_or_client_certificates_open_a_listener_to_others() {
+    let hash = KeyHash::of("hush").to_string();
+    let open = "api: { endpoint: \"0.0.0.0:4040\"";
+    load(&format!(
+        "auth: {{ keys: [{{ name: a, hash: \"{hash}\", scopes: [read] }}] }}\n{open} }}"
+    ))
+    .unwrap();
+    let tls = "cert_file: a, key_file: b";
+    load(&format!("{open}, tls: {{ {tls}, client_ca_file: c }} }}")).unwrap();
+    // Encryption alone says nothing about who sends.
+    let message = refusal(&format!("{open}, tls: {{ {tls} }} }}"));
+    assert!(message.contains("client_ca_file"), "{message}");
 }

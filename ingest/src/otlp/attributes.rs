@@ -337,12 +337,20 @@ impl RenderedAttributes {
 }
 
 /// Builds a column of attributes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct AttributesBuilder {
     keys: StringBuilder,
     values: StringBuilder,
     lengths: Vec<usize>,
     scratch: String,
+}
+
+impl Default for AttributesBuilder {
+    /// No rows, and no room for any yet.
+    fn default() -> Self {
+        let texts = || StringBuilder::with_capacity(0, 0);
+        Self { keys: texts(), values: texts(), lengths: Vec::new(), scratch: String::new() }
+    }
 }
 
 impl AttributesBuilder {

@@ -1,7 +1,6 @@
 //! Log records to rows of `logs`.
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use arrow::array::{BinaryBuilder, Date32Builder, Int64Builder, StringBuilder};
 use upriver_store::schema::Table;
 use upriver_store::time::UnixNanos;
 
@@ -12,7 +11,7 @@ use super::traces::{span_id, trace_id};
 use super::wire::{Reader, messages};
 use super::{Budget, Fault, shown};
 use crate::Decoded;
-use crate::rows::{TimeBuilder, table_rows};
+use crate::rows::{BytesBuilder, DateBuilder, IntBuilder, TextBuilder, TimeBuilder, table_rows};
 
 /// What the fixed columns of a row take, roughly.
 const ROW_COST: usize = 192;
@@ -113,24 +112,24 @@ table_rows! {
     /// Rows of `logs`.
     LogRows of Table::Logs, {
         time: TimeBuilder,
-        time_unix_nano: Int64Builder,
-        observed_unix_nano: Int64Builder,
-        service_name: StringBuilder,
-        severity_number: Int64Builder,
-        severity_text: StringBuilder,
-        body: StringBuilder,
-        event_name: StringBuilder,
-        service_version: StringBuilder,
-        deployment_environment_name: StringBuilder,
-        service_instance_id: StringBuilder,
-        span_id: Int64Builder,
-        trace_id: BinaryBuilder,
-        flags: Int64Builder,
-        scope_name: StringBuilder,
-        dropped_attributes_count: Int64Builder,
+        time_unix_nano: IntBuilder,
+        observed_unix_nano: IntBuilder,
+        service_name: TextBuilder,
+        severity_number: IntBuilder,
+        severity_text: TextBuilder,
+        body: TextBuilder,
+        event_name: TextBuilder,
+        service_version: TextBuilder,
+        deployment_environment_name: TextBuilder,
+        service_instance_id: TextBuilder,
+        span_id: IntBuilder,
+        trace_id: BytesBuilder,
+        flags: IntBuilder,
+        scope_name: TextBuilder,
+        dropped_attributes_count: IntBuilder,
         attributes: AttributesBuilder,
         resource_attributes: AttributesBuilder,
-        date: Date32Builder,
+        date: DateBuilder,
     }
 }
 

@@ -5,33 +5,32 @@
 //! message is the request). Sizes before compression come from the older `*_uncompressed`.
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use arrow::array::{BinaryBuilder, Date32Builder, Int64Builder, StringBuilder};
 use upriver_store::schema::Table;
 
 use super::attributes::Attributes;
 use super::traces::{Reporter, SpanFacts};
 use super::wire::WireError;
-use crate::rows::{TimeBuilder, table_rows};
+use crate::rows::{BytesBuilder, DateBuilder, IntBuilder, TextBuilder, TimeBuilder, table_rows};
 
 table_rows! {
     /// Rows of `payload_sizes`.
     PayloadSizeRows of Table::PayloadSizes, {
         time: TimeBuilder,
-        time_unix_nano: Int64Builder,
-        client_service: StringBuilder,
-        server_service: StringBuilder,
-        operation: StringBuilder,
-        direction: StringBuilder,
-        reporter: StringBuilder,
-        wire_bytes: Int64Builder,
-        uncompressed_bytes: Int64Builder,
-        source_attribute: StringBuilder,
-        service_version: StringBuilder,
-        deployment_environment_name: StringBuilder,
-        span_id: Int64Builder,
-        parent_span_id: Int64Builder,
-        trace_id: BinaryBuilder,
-        date: Date32Builder,
+        time_unix_nano: IntBuilder,
+        client_service: TextBuilder,
+        server_service: TextBuilder,
+        operation: TextBuilder,
+        direction: TextBuilder,
+        reporter: TextBuilder,
+        wire_bytes: IntBuilder,
+        uncompressed_bytes: IntBuilder,
+        source_attribute: TextBuilder,
+        service_version: TextBuilder,
+        deployment_environment_name: TextBuilder,
+        span_id: IntBuilder,
+        parent_span_id: IntBuilder,
+        trace_id: BytesBuilder,
+        date: DateBuilder,
     }
 }
 

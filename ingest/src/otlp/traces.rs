@@ -3,7 +3,6 @@
 
 use std::fmt;
 
-use arrow::array::{BinaryBuilder, Date32Builder, Int64Builder, StringBuilder};
 use upriver_store::schema::Table;
 use upriver_store::time::UnixNanos;
 
@@ -16,7 +15,9 @@ use super::sampling::adjusted_count_micros;
 use super::wire::{Reader, WireError, messages};
 use super::{Budget, Fault, Rejections, shown};
 use crate::Decoded;
-use crate::rows::{LinksBuilder, TimeBuilder, table_rows};
+use crate::rows::{
+    BytesBuilder, DateBuilder, IntBuilder, LinksBuilder, TextBuilder, TimeBuilder, table_rows,
+};
 
 /// What the fixed columns of a row take, roughly.
 const ROW_COST: usize = 256;
@@ -236,50 +237,50 @@ table_rows! {
     /// Rows of `spans`.
     SpanRows of Table::Spans, {
         time: TimeBuilder,
-        start_unix_nano: Int64Builder,
-        duration_ns: Int64Builder,
-        service_name: StringBuilder,
-        span_name: StringBuilder,
-        span_kind: StringBuilder,
-        operation: StringBuilder,
-        status_code: StringBuilder,
-        service_version: StringBuilder,
-        deployment_environment_name: StringBuilder,
-        service_namespace: StringBuilder,
-        service_instance_id: StringBuilder,
-        host_name: StringBuilder,
-        parent_service: StringBuilder,
-        parent_name: StringBuilder,
-        self_time_ns: Int64Builder,
-        http_response_status_code: Int64Builder,
-        http_request_method: StringBuilder,
-        http_route: StringBuilder,
-        url_template: StringBuilder,
-        rpc_system: StringBuilder,
-        rpc_service: StringBuilder,
-        rpc_method: StringBuilder,
-        db_system_name: StringBuilder,
-        db_namespace: StringBuilder,
-        db_operation_name: StringBuilder,
-        messaging_system: StringBuilder,
-        messaging_destination_name: StringBuilder,
-        peer_service: StringBuilder,
-        server_address: StringBuilder,
-        error_type: StringBuilder,
-        span_id: Int64Builder,
-        parent_span_id: Int64Builder,
-        adjusted_count_micros: Int64Builder,
-        trace_id: BinaryBuilder,
-        trace_state: StringBuilder,
-        flags: Int64Builder,
-        status_message: StringBuilder,
-        scope_name: StringBuilder,
-        scope_version: StringBuilder,
-        event_count: Int64Builder,
+        start_unix_nano: IntBuilder,
+        duration_ns: IntBuilder,
+        service_name: TextBuilder,
+        span_name: TextBuilder,
+        span_kind: TextBuilder,
+        operation: TextBuilder,
+        status_code: TextBuilder,
+        service_version: TextBuilder,
+        deployment_environment_name: TextBuilder,
+        service_namespace: TextBuilder,
+        service_instance_id: TextBuilder,
+        host_name: TextBuilder,
+        parent_service: TextBuilder,
+        parent_name: TextBuilder,
+        self_time_ns: IntBuilder,
+        http_response_status_code: IntBuilder,
+        http_request_method: TextBuilder,
+        http_route: TextBuilder,
+        url_template: TextBuilder,
+        rpc_system: TextBuilder,
+        rpc_service: TextBuilder,
+        rpc_method: TextBuilder,
+        db_system_name: TextBuilder,
+        db_namespace: TextBuilder,
+        db_operation_name: TextBuilder,
+        messaging_system: TextBuilder,
+        messaging_destination_name: TextBuilder,
+        peer_service: TextBuilder,
+        server_address: TextBuilder,
+        error_type: TextBuilder,
+        span_id: IntBuilder,
+        parent_span_id: IntBuilder,
+        adjusted_count_micros: IntBuilder,
+        trace_id: BytesBuilder,
+        trace_state: TextBuilder,
+        flags: IntBuilder,
+        status_message: TextBuilder,
+        scope_name: TextBuilder,
+        scope_version: TextBuilder,
+        event_count: IntBuilder,
         links: LinksBuilder,
         attributes: AttributesBuilder,
         resource_attributes: AttributesBuilder,
-        date: Date32Builder,
+        date: DateBuilder,
     }
 }
 
@@ -365,17 +366,17 @@ table_rows! {
     /// Rows of `span_events`.
     SpanEventRows of Table::SpanEvents, {
         time: TimeBuilder,
-        time_unix_nano: Int64Builder,
-        service_name: StringBuilder,
-        span_name: StringBuilder,
-        event_name: StringBuilder,
-        exception_type: StringBuilder,
-        exception_message: StringBuilder,
-        exception_stacktrace: StringBuilder,
-        span_id: Int64Builder,
-        trace_id: BinaryBuilder,
+        time_unix_nano: IntBuilder,
+        service_name: TextBuilder,
+        span_name: TextBuilder,
+        event_name: TextBuilder,
+        exception_type: TextBuilder,
+        exception_message: TextBuilder,
+        exception_stacktrace: TextBuilder,
+        span_id: IntBuilder,
+        trace_id: BytesBuilder,
         attributes: AttributesBuilder,
-        date: Date32Builder,
+        date: DateBuilder,
     }
 }
 

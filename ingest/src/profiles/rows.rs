@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Int64Builder, ListArray, ListBuilder,
-    StringBuilder, StructArray, UInt32Array, new_empty_array,
+    ArrayRef, ListArray, ListBuilder, StringBuilder, StructArray, UInt32Array, new_empty_array,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::compute::take;
@@ -20,26 +19,29 @@ use super::stacks::{Stack, Stacks};
 use super::{ROW_BYTES, TooManyRows};
 use crate::frame_family::Family;
 use crate::otlp::AttributesBuilder;
-use crate::rows::{ColumnBuilder, TimeBuilder, element, table_rows};
+use crate::rows::{
+    BoolBuilder, BytesBuilder, ColumnBuilder, DateBuilder, IntBuilder, TextBuilder, TimeBuilder,
+    element, table_rows,
+};
 
 table_rows! {
     /// Rows of `profiles`.
     ProfileRows of Table::Profiles, {
         time: TimeBuilder,
-        time_unix_nano: Int64Builder,
-        duration_ns: Int64Builder,
-        service_name: StringBuilder,
-        profile_id: Int64Builder,
+        time_unix_nano: IntBuilder,
+        duration_ns: IntBuilder,
+        service_name: TextBuilder,
+        profile_id: IntBuilder,
         sample_types: TextListBuilder,
-        service_version: StringBuilder,
-        deployment_environment_name: StringBuilder,
-        service_instance_id: StringBuilder,
-        period_type: StringBuilder,
-        period: Int64Builder,
-        sample_count: Int64Builder,
-        dangling_references: Int64Builder,
+        service_version: TextBuilder,
+        deployment_environment_name: TextBuilder,
+        service_instance_id: TextBuilder,
+        period_type: TextBuilder,
+        period: IntBuilder,
+        sample_count: IntBuilder,
+        dangling_references: IntBuilder,
         labels: AttributesBuilder,
-        date: Date32Builder,
+        date: DateBuilder,
     }
 }
 
@@ -47,19 +49,19 @@ table_rows! {
     /// Rows of `profile_samples`.
     SampleRows of Table::ProfileSamples, {
         time: TimeBuilder,
-        time_unix_nano: Int64Builder,
-        service_name: StringBuilder,
-        sample_type: StringBuilder,
-        unit: StringBuilder,
-        stack_id: Int64Builder,
-        value: Int64Builder,
-        service_version: StringBuilder,
-        deployment_environment_name: StringBuilder,
-        profile_id: Int64Builder,
-        span_id: Int64Builder,
-        trace_id: BinaryBuilder,
+        time_unix_nano: IntBuilder,
+        service_name: TextBuilder,
+        sample_type: TextBuilder,
+        unit: TextBuilder,
+        stack_id: IntBuilder,
+        value: IntBuilder,
+        service_version: TextBuilder,
+        deployment_environment_name: TextBuilder,
+        profile_id: IntBuilder,
+        span_id: IntBuilder,
+        trace_id: BytesBuilder,
         labels: AttributesBuilder,
-        date: Date32Builder,
+        date: DateBuilder,
     }
 }
 
@@ -67,11 +69,11 @@ table_rows! {
     /// Rows of `profile_stacks`.
     StackRows of Table::ProfileStacks, {
         time: TimeBuilder,
-        stack_id: Int64Builder,
-        leaf_function: StringBuilder,
-        depth: Int64Builder,
+        stack_id: IntBuilder,
+        leaf_function: TextBuilder,
+        depth: IntBuilder,
         frames: FramesBuilder,
-        date: Date32Builder,
+        date: DateBuilder,
     }
 }
 
@@ -79,13 +81,13 @@ table_rows! {
     /// Rows of `profile_stack_frames`.
     StackFrameRows of Table::ProfileStackFrames, {
         time: TimeBuilder,
-        function: StringBuilder,
-        stack_id: Int64Builder,
-        file: StringBuilder,
-        family: StringBuilder,
-        depth_min: Int64Builder,
-        is_leaf: BooleanBuilder,
-        date: Date32Builder,
+        function: TextBuilder,
+        stack_id: IntBuilder,
+        file: TextBuilder,
+        family: TextBuilder,
+        depth_min: IntBuilder,
+        is_leaf: BoolBuilder,
+        date: DateBuilder,
     }
 }
 
@@ -352,13 +354,13 @@ impl Default for FramesBuilder {
 impl FramesBuilder {
     /// A builder for stacks of these frames.
     fn new(table: &FrameTable<'_>) -> Self {
-        let mut functions = StringBuilder::new();
-        let mut files = StringBuilder::new();
-        let mut lines = Int64Builder::new();
-        let mut mappings = StringBuilder::new();
-        let mut build_ids = StringBuilder::new();
-        let mut addresses = Int64Builder::new();
-        let mut inlined = BooleanBuilder::new();
+        let mut functions = TextBuilder::default();
+        let mut files = TextBuilder::default();
+        let mut lines = IntBuilder::default();
+        let mut mappings = TextBuilder::default();
+        let mut build_ids = TextBuilder::default();
+        let mut addresses = IntBuilder::default();
+        let mut inlined = BoolBuilder::default();
         for (frame, symbol) in table.frames() {
             functions.append_value(&symbol.function);
             files.append_option(present(symbol.file));

@@ -41,7 +41,7 @@ pub struct Peer {
 }
 
 /// Who may do what, and how often.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct AccessOptions {
     /// The keys; none at all leaves everything open.
     pub keys: Vec<ApiKey>,
@@ -49,12 +49,6 @@ pub struct AccessOptions {
     pub anonymous: Vec<Scope>,
     /// How much senders may send.
     pub rates: RateLimits,
-}
-
-impl Default for AccessOptions {
-    fn default() -> Self {
-        Self { keys: Vec::new(), anonymous: Vec::new(), rates: RateLimits::default() }
-    }
 }
 
 /// Decides who may do what.
@@ -105,6 +99,26 @@ impl Sender {
     /// Whether it may do this.
     fn may(&self, scope: Scope) -> bool {
         self.scopes.contains(&scope)
+    }
+
+    /// Whether it may do this, and if not, what would help.
+    pub(super) fn check(&self, scope: Scope) -> Result<(), Refusal> {
+        if self.may(scope) {
+            return Ok(());
+        }
+        let scope = scope.name();
+        Err(match &self.key {
+            Some(key) => Refusal::new(
+                Class::Forbidden,
+                format!("the key {:?} does not have the scope {scope}", key.name),
+            ),
+            None => Refusal::new(
+                Class::Unauthenticated,
+                format!(
+                    "this needs a key with the scope {scope}; send it as `Authorization: Bearer KEY`"
+                ),
+            ),
+        })
     }
 
     /// How it is called in logs: never by its key.
@@ -198,26 +212,6 @@ impl Access {
                 credentials::TENANT_HEADER
             ),
         ))
-    }
-
-    /// Whether a sender may do this, and if not, what would help.
-    pub(super) fn check(&self, sender: &Sender, scope: Scope) -> Result<(), Refusal> {
-        if sender.may(scope) {
-            return Ok(());
-        }
-        let scope = scope.name();
-        Err(match &sender.key {
-            Some(key) => Refusal::new(
-                Class::Forbidden,
-                format!("the key {:?} does not have the scope {scope}", key.name),
-            ),
-            None => Refusal::new(
-                Class::Unauthenticated,
-                format!(
-                    "this needs a key with the scope {scope}; send it as `Authorization: Bearer KEY`"
-                ),
-            ),
-        })
     }
 
     /// Takes a request's place under the sender's limit; none where the limiter does not look.

@@ -11,7 +11,7 @@ use axum::response::Response;
 use axum::routing::any;
 use bytes::Bytes;
 use http::header::CONTENT_ENCODING;
-use http::{Extensions, HeaderMap, StatusCode};
+use http::{HeaderMap, StatusCode};
 use serde_json::{Map, Value, json};
 use upriver_store::record::LogRecord;
 use upriver_store::time::UnixNanos;
@@ -38,14 +38,6 @@ impl Receiver {
         }
         // Webhooks show a secret instead of a key, and which one is known once the event was read.
         self.shared.access.limit(Listener::Api, None, routes).with_state(self.clone())
-    }
-}
-
-impl Receiver {
-    /// Whether the sender's key lets it record changes.
-    fn may_record(&self, extensions: &Extensions) -> Result<(), Refusal> {
-        let access = &self.shared.access;
-        access.check(access::of(extensions)?, Scope::Deploys)
     }
 }
 
@@ -83,7 +75,7 @@ async fn read(
     let (head, body) = request.into_parts();
     let sender = Sender::of(head.uri.path(), &head.headers);
     if !sender.has_secret(receiver.deploy_secrets()) {
-        receiver.may_record(&head.extensions)?;
+        access::of(&head.extensions)?.check(Scope::Deploys)?;
     }
     sender.check_media_type(&reply::media_type(&head.headers))?;
     let hints = sender.hints(head.uri.query().unwrap_or_default())?;

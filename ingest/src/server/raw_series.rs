@@ -118,6 +118,10 @@ pub(super) fn from_json<M: RawSeries + for<'de> Deserialize<'de>>(
     body: &[u8],
     received: UnixNanos,
 ) -> Result<Vec<LogRecord>, Refusal> {
+    // serde takes a list for a message with its fields in order.
+    if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+        return Err(unreadable::<M>("it is not a JSON object"));
+    }
     let message = serde_json::from_slice(body);
     records::<M>(message.map_err(|error| unreadable::<M>(&error.to_string()))?, received)
 }

@@ -100,7 +100,9 @@ pub(super) fn api_refusal(refusal: &Refusal) -> Response {
 /// Adds the headers that say when or how to ask again.
 fn with_advice(mut response: Response, refusal: &Refusal) -> Response {
     if let Some(delay) = refusal.retry_after() {
-        let seconds = HeaderValue::from(delay.as_secs_f64().ceil().max(1.0) as u64);
+        let seconds = HeaderValue::from(
+            delay.as_secs().saturating_add(u64::from(delay.subsec_nanos() > 0)).max(1),
+        );
         response.headers_mut().insert(RETRY_AFTER, seconds);
     }
     if refusal.class == Class::Unauthenticated {

@@ -88,8 +88,10 @@ impl Server {
         };
         let slots = [(DEFAULT_TENANT.to_owned(), Arc::clone(&slot))].into();
         let receivers = Receiver::for_tenants(&slots, options, Clock::new(|| NOW));
-        let peer =
-            Peer { address: setup.peer.unwrap_or(Ipv4Addr::LOCALHOST.into()), certificate: None };
+        let peer = Peer {
+            address: setup.peer.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            certificate: None,
+        };
         let routes = |listener, of: fn(&Receiver) -> Router| {
             let tenants = receivers.iter().map(|(tenant, one)| (tenant.clone(), of(one)));
             let guard = Guard {

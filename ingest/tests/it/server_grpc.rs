@@ -242,7 +242,9 @@ async fn plain_http_on_the_grpc_port_is_told_where_to_go() {
 /// A call whose body is exactly these bytes, without a client that would make them right.
 async fn raw_call(server: &Server, encoding: Option<&str>, body: Vec<u8>) -> Status {
     let routes = server.grpc_routes.clone();
-    let mut request = http::Request::post(TRACES).header("content-type", "application/grpc");
+    let mut request = http::Request::post(TRACES)
+        .header("host", "localhost")
+        .header("content-type", "application/grpc");
     if let Some(encoding) = encoding {
         request = request.header("grpc-encoding", encoding);
     }

@@ -1,6 +1,9 @@
 //! Profiles: Pyroscope's two ways and plain uploads.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use prost::Message;
+use tower::ServiceExt as _;
 use upriver_ingest::pprof::message::{Function, Line, Location, Profile, Sample, ValueType};
 use upriver_store::schema::Table;
 
@@ -201,18 +204,102 @@ async fn push_takes_what_pyroscope_s_agents_send() {
     assert_eq!(answer.status, 200, "an empty push succeeds: {answer:?}");
 }
 
+fn push_json(body: &str) -> Request {
+    Request::post("/push.v1.PusherService/Push")
+        .header("content-type", "application/json")
+        .body(body.as_bytes())
+}
+
+/// A series as the JSON of protobuf: names in camel case, bytes in base64.
+fn series_json(labels: &str) -> String {
+    let profile = STANDARD.encode(profile());
+    format!("{{\"labels\":{labels},\"samples\":[{{\"rawProfile\":\"{profile}\"}}]}}")
+}
+
+#[tokio::test]
+async fn push_takes_the_same_as_json() {
+    let server = Server::start().await;
+    let labels = r#"[{"name":"service_name","value":"checkout"}]"#;
+    let body = format!("{{\"series\":[{}]}}", series_json(labels));
+    let answer = push_json(&body).send(server.api).await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "{}"));
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    let rows = server.slot_rows(Table::Profiles);
+    assert!(rows[0].contains("checkout"), "{rows:?}");
+    assert_eq!(push_json("{}").send(server.api).await.status, 200);
+}
+
+#[tokio::test]
+async fn write_raw_takes_what_parca_s_agents_send() {
+    let server = Server::start().await;
+    let labels = r#"{"labels":[{"name":"job","value":"checkout"},{"name":"node","value":"a"}]}"#;
+    let body = format!("{{\"series\":[{}],\"normalized\":true}}", series_json(labels));
+    let request = Request::post("/profiles/writeraw").header("content-type", "application/json");
+    let answer = request.body(body.as_bytes()).send(server.api).await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "{}"));
+
+    // The same as a gRPC message: series are field 2, their labels are in a message of their own.
+    let pair = [field(1, b"job"), field(2, b"inventory")].concat();
+    let series = [field(1, &field(1, &pair)), field(2, &field(1, &gzip(&profile())))].concat();
+    let message = field(2, &series);
+    let mut call = vec![0];
+    call.extend_from_slice(&u32::try_from(message.len()).unwrap().to_be_bytes());
+    call.extend_from_slice(&message);
+    let path = "/parca.profilestore.v1alpha1.ProfileStoreService/WriteRaw";
+    let request = http::Request::post(path)
+        .header("host", "localhost")
+        .header("content-type", "application/grpc")
+        .body(axum::body::Body::from(call))
+        .unwrap();
+    let answer = server.grpc_routes.clone().oneshot(request).await.unwrap();
+    assert!(answer.headers().get("grpc-status").is_none(), "{answer:?}");
+    let rows = server.slot_rows(Table::Profiles);
+    for service in ["checkout", "inventory"] {
+        assert!(rows.iter().any(|row| row.contains(service)), "{service}: {rows:?}");
+    }
+    assert_eq!(rows.len(), 3, "two rows and the frame: {rows:?}");
+}
+
+#[tokio::test]
+async fn stacks_as_text_are_profiles_too() {
+    let server = Server::start().await;
+    let folded = b"main;work;encoding/json.Marshal 12\nmain;work 3\n";
+    let lines = b"main;work\nmain;work\n";
+    for (query, content_type, body) in [
+        ("name=cart&format=folded&sampleRate=100", BINARY, &folded[..]),
+        ("name=cart&format=lines", BINARY, &lines[..]),
+        ("name=cart", "binary/octet-stream+lines", &lines[..]),
+    ] {
+        let answer = ingest(query, content_type, body).send(server.api).await;
+        assert_eq!(answer.status, 200, "{query}: {}", answer.text());
+    }
+    assert_eq!(server.rows(Table::Profiles), 3);
+    // Each of two stacks as samples and as CPU time, and twice two equal samples.
+    assert_eq!(server.rows(Table::ProfileSamples), 8);
+    let frames = server.slot_rows(Table::ProfileStackFrames);
+    assert!(frames.iter().any(|row| row.contains("serialization")), "{frames:?}");
+    let answer = ingest("name=cart&format=folded", BINARY, b"main;work\n").send(server.api).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.text().contains("line 1"), "{}", answer.text());
+}
+
 #[tokio::test]
 async fn push_refuses_in_connect_s_terms_and_stores_nothing_of_a_bad_call() {
     let server = Server::start().await;
     let labels = [("service_name", "checkout")];
     let half_bad = push_request(&labels, &[&profile(), b"\x0a\x05\xff"]);
-    let json =
-        Request::post("/push.v1.PusherService/Push").header("content-type", "application/json");
+    let text = Request::post("/push.v1.PusherService/Push").header("content-type", "text/plain");
     for (request, status, code) in [
         (push(&half_bad), 400, "invalid_argument"),
         (push(b"<html>"), 400, "invalid_argument"),
         (push(&push_request(&labels, &[b"FLR\0"])), 415, "unimplemented"),
-        (json.body(b"{}"), 415, "unimplemented"),
+        (text.body(b"{}"), 415, "unimplemented"),
+        (
+            push_json("{\"series\":[{\"samples\":[{\"rawProfile\":\"?\"}]}]}"),
+            400,
+            "invalid_argument",
+        ),
+        (push_json("[]"), 400, "invalid_argument"),
         (push(b"x").header("content-encoding", "gzip"), 400, "invalid_argument"),
         (Request::get("/push.v1.PusherService/Push"), 405, "unimplemented"),
     ] {

@@ -13,8 +13,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use upriver_analyze::http::QueryService;
 use upriver_ingest::server::{
-    Access, Clock, DEFAULT_TENANT, Guard, Listener, MemoryMeter, Receiver, ReceiverOptions, Scope,
-    StoreSlot,
+    Access, Clock, Guard, Listener, MemoryMeter, Receiver, ReceiverOptions, Scope, StoreSlot,
 };
 use upriver_store::snapshot::SnapshotSource;
 use upriver_store::store::{Store, StoreOptions};
@@ -43,8 +42,6 @@ pub(crate) struct RunningServer {
     pub(crate) otlp_http: SocketAddr,
     /// Where profiles, deploys, SQL, health and metrics listen.
     pub(crate) api: SocketAddr,
-    /// The open store of the default tenant.
-    pub(crate) store: Arc<Store>,
     stores: Vec<Arc<Store>>,
     slots: Slots,
     listeners: Listeners,
@@ -66,7 +63,7 @@ pub(crate) async fn start(settings: ServeSettings) -> anyhow::Result<RunningServ
     let upkeep_stop = CancellationToken::new();
     let mut upkeep = JoinSet::new();
     upkeep.spawn(memory::watch(Arc::clone(&meter), upkeep_stop.clone()));
-    let mut stores = BTreeMap::new();
+    let mut stores = Vec::new();
     for (tenant, slot) in &slots {
         let store = open_store(&settings.store, tenant).await?;
         slot.fill(Arc::clone(&store));
@@ -75,16 +72,12 @@ pub(crate) async fn start(settings: ServeSettings) -> anyhow::Result<RunningServ
         let clock = system_clock();
         upkeep.spawn(async move { committing.run(|| clock.now(), stop.cancelled_owned()).await });
         upkeep.spawn(memory::relieve(Arc::clone(&store), Arc::clone(&meter), upkeep_stop.clone()));
-        stores.insert(tenant.as_str(), store);
+        stores.push(store);
     }
-    let store = stores.get(DEFAULT_TENANT).map(Arc::clone);
-    let store = store.context("there is no default tenant; please report this")?;
-    let stores = stores.into_values().collect();
     Ok(RunningServer {
         grpc,
         otlp_http,
         api,
-        store,
         stores,
         slots,
         listeners,

@@ -3,49 +3,51 @@
 
 use std::fmt;
 
-use arrow::array::{BinaryBuilder, Date32Builder, Float64Builder, Int64Builder, StringBuilder};
 use upriver_store::schema::Table;
 
 use super::{Metric, Point, count};
 use crate::otlp::attributes::AttributesBuilder;
 use crate::otlp::wire::{Field, Reader, WireError};
 use crate::otlp::{Budget, Fault};
-use crate::rows::{FloatListBuilder, IntListBuilder, TimeBuilder, table_rows};
+use crate::rows::{
+    BytesBuilder, DateBuilder, FloatBuilder, FloatListBuilder, IntBuilder, IntListBuilder,
+    TextBuilder, TimeBuilder, table_rows,
+};
 
 table_rows! {
     /// Rows of `metric_histograms`.
     HistogramRows of Table::MetricHistograms, {
         time: TimeBuilder,
-        time_unix_nano: Int64Builder,
-        metric_name: StringBuilder,
-        service_name: StringBuilder,
-        metric_type: StringBuilder,
-        unit: StringBuilder,
-        series_id: Int64Builder,
-        count: Int64Builder,
-        sum: Float64Builder,
-        min: Float64Builder,
-        max: Float64Builder,
-        start_unix_nano: Int64Builder,
-        temporality: StringBuilder,
-        service_version: StringBuilder,
-        deployment_environment_name: StringBuilder,
-        service_instance_id: StringBuilder,
-        scope_name: StringBuilder,
+        time_unix_nano: IntBuilder,
+        metric_name: TextBuilder,
+        service_name: TextBuilder,
+        metric_type: TextBuilder,
+        unit: TextBuilder,
+        series_id: IntBuilder,
+        count: IntBuilder,
+        sum: FloatBuilder,
+        min: FloatBuilder,
+        max: FloatBuilder,
+        start_unix_nano: IntBuilder,
+        temporality: TextBuilder,
+        service_version: TextBuilder,
+        deployment_environment_name: TextBuilder,
+        service_instance_id: TextBuilder,
+        scope_name: TextBuilder,
         explicit_bounds: FloatListBuilder,
         bucket_counts: IntListBuilder,
-        scale: Int64Builder,
-        zero_count: Int64Builder,
-        zero_threshold: Float64Builder,
-        positive_offset: Int64Builder,
+        scale: IntBuilder,
+        zero_count: IntBuilder,
+        zero_threshold: FloatBuilder,
+        positive_offset: IntBuilder,
         positive_counts: IntListBuilder,
-        negative_offset: Int64Builder,
+        negative_offset: IntBuilder,
         negative_counts: IntListBuilder,
-        exemplar_span_id: Int64Builder,
-        exemplar_trace_id: BinaryBuilder,
+        exemplar_span_id: IntBuilder,
+        exemplar_trace_id: BytesBuilder,
         attributes: AttributesBuilder,
         resource_attributes: AttributesBuilder,
-        date: Date32Builder,
+        date: DateBuilder,
     }
 }
 

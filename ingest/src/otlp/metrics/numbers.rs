@@ -1,41 +1,41 @@
 //! Gauges, sums and summaries: `metrics`.
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use arrow::array::{
-    BinaryBuilder, BooleanBuilder, Date32Builder, Float64Builder, Int64Builder, StringBuilder,
-};
 use upriver_store::schema::Table;
 
 use super::{Metric, Point, ROW_COST, count};
 use crate::otlp::attributes::AttributesBuilder;
 use crate::otlp::wire::{Reader, WireError};
 use crate::otlp::{Budget, Fault};
-use crate::rows::{TimeBuilder, table_rows};
+use crate::rows::{
+    BoolBuilder, BytesBuilder, DateBuilder, FloatBuilder, IntBuilder, TextBuilder, TimeBuilder,
+    table_rows,
+};
 
 table_rows! {
     /// Rows of `metrics`.
     NumberRows of Table::Metrics, {
         time: TimeBuilder,
-        time_unix_nano: Int64Builder,
-        metric_name: StringBuilder,
-        service_name: StringBuilder,
-        metric_type: StringBuilder,
-        unit: StringBuilder,
-        series_id: Int64Builder,
-        value_int: Int64Builder,
-        value_double: Float64Builder,
-        start_unix_nano: Int64Builder,
-        temporality: StringBuilder,
-        is_monotonic: BooleanBuilder,
-        service_version: StringBuilder,
-        deployment_environment_name: StringBuilder,
-        service_instance_id: StringBuilder,
-        scope_name: StringBuilder,
-        exemplar_span_id: Int64Builder,
-        exemplar_trace_id: BinaryBuilder,
+        time_unix_nano: IntBuilder,
+        metric_name: TextBuilder,
+        service_name: TextBuilder,
+        metric_type: TextBuilder,
+        unit: TextBuilder,
+        series_id: IntBuilder,
+        value_int: IntBuilder,
+        value_double: FloatBuilder,
+        start_unix_nano: IntBuilder,
+        temporality: TextBuilder,
+        is_monotonic: BoolBuilder,
+        service_version: TextBuilder,
+        deployment_environment_name: TextBuilder,
+        service_instance_id: TextBuilder,
+        scope_name: TextBuilder,
+        exemplar_span_id: IntBuilder,
+        exemplar_trace_id: BytesBuilder,
         attributes: AttributesBuilder,
         resource_attributes: AttributesBuilder,
-        date: Date32Builder,
+        date: DateBuilder,
     }
 }
 

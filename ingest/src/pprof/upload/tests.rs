@@ -4,6 +4,7 @@ use upriver_store::time::UnixNanos;
 
 use super::{PprofUpload, ProfileEntry};
 use crate::DecodeErrorKind;
+use crate::pprof::Folding;
 
 fn upload(pairs: &[(&str, &str)]) -> PprofUpload {
     PprofUpload::from_query(pairs.iter().copied()).unwrap()
@@ -102,7 +103,21 @@ fn bad_parameters_are_named() {
     assert_eq!(check(&[("service", "a"), ("sampleRate", "1e2")], "sampleRate"), invalid);
     let unsupported = DecodeErrorKind::Unsupported;
     assert_eq!(check(&[("format", "jfr"), ("service", "a")], "JFR"), unsupported);
-    assert_eq!(check(&[("format", "lines"), ("service", "a")], "\"lines\""), unsupported);
+    assert_eq!(check(&[("format", "trie"), ("service", "a")], "\"trie\""), unsupported);
+}
+
+#[test]
+fn stacks_as_text_are_asked_for_by_name() {
+    for (format, folding) in [
+        ("pprof", None),
+        ("folded", Some(Folding::Folded)),
+        ("collapsed", Some(Folding::Folded)),
+        ("groups", Some(Folding::Folded)),
+        ("lines", Some(Folding::Lines)),
+    ] {
+        let upload = PprofUpload::from_query([("service", "a"), ("format", format)]).unwrap();
+        assert_eq!(upload.folding, folding, "{format}");
+    }
 }
 
 #[test]

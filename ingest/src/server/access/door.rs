@@ -111,7 +111,7 @@ impl Check {
     fn sender(&self, request: &Request) -> Result<Sender, Refusal> {
         let sender = super::of(request.extensions())?.clone();
         match self.scope {
-            Some(scope) => self.access.check(&sender, scope).map(|()| sender),
+            Some(scope) => sender.check(scope).map(|()| sender),
             None => Ok(sender),
         }
     }

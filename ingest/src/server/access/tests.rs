@@ -38,7 +38,8 @@ fn a_hash_reads_as_it_is_written_and_hides_the_key() {
     // SHA-256 of the empty text is well known.
     let empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     assert_eq!(KeyHash::of("").to_string(), empty);
-    for wrong in ["", "sha256:", &empty[..70], &empty.replace('e', "g"), &empty[7..]] {
+    let [cut, bare] = [empty.trim_end_matches('5'), empty.trim_start_matches("sha256:")];
+    for wrong in ["", "sha256:", cut, &empty.replace('e', "g"), bare] {
         assert_eq!(KeyHash::parse(wrong), None, "{wrong}");
     }
     assert_eq!(KeyHash::parse(&empty.replace("e3", "+3")), None);
