@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change lands: formatting, lints, tests, documentation, a live case
-# with real Python services. Needs Rust 1.95, gcc and Python 3.11 with pip; the rest comes through cargo
-# and pip. What cannot be had is named at the end, never skipped in silence.
+# Everything that must hold before a change lands: formatting, lints, tests, documentation, real SDKs as
+# senders, a live case with real Python services. Needs Rust 1.95, gcc, Python 3.11 with pip and Node 20;
+# the rest comes through cargo, pip and npm. What cannot be had is named at the end, never skipped in
+# silence.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -20,6 +21,15 @@ cargo check --package upriver-ingest --no-default-features --locked
 
 step 'tests'
 cargo test --workspace --locked
+
+step 'senders: real SDKs and profilers, and what arrived of what they sent'
+outcome=0
+python3 testdata/senders/run.py --binary "$target/debug/upriver" --packages "$target/senders" || outcome=$?
+case "$outcome" in
+  0) ;;
+  77) left_out+=('senders whose packages cannot be had, named above') ;;
+  *) exit "$outcome" ;;
+esac
 
 step 'live case: Python services with their own SDKs and profiler'
 outcome=0

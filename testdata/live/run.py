@@ -11,20 +11,31 @@ not, 2 something else failed, 77 left out because PyPI cannot be reached.
 
 import argparse
 import contextlib
-import hashlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from peers import (  # noqa: E402
+    EXIT_BROKEN,
+    EXIT_LEFT_OUT,
+    EXIT_WRONG,
+    Broken,
+    LeftOut,
+    Processes,
+    listening_socket,
+    prepare,
+    say,
+    serve,
+    url,
+)
 
 # Orders per second: two cores carry it even with large responses, and it gives 20 requests, the
 # least for a point of the median, within two seconds.
@@ -36,133 +47,7 @@ INCIDENT_SECONDS = 75
 BASELINE_SECONDS = 90
 # Connections, imports and bytecode: not part of the baseline.
 WARM_UP_SECONDS = 4
-READY_SECONDS = 30
-STOP_SECONDS = 15
 DIAGNOSE_SECONDS = 60
-
-EXIT_WRONG, EXIT_BROKEN, EXIT_LEFT_OUT = 1, 2, 77
-
-
-class Broken(Exception):
-    """The case could not be carried out; says what failed and what to look at."""
-
-
-class LeftOut(Exception):
-    """The case cannot be carried out on this machine."""
-
-
-def say(text):
-    print(text, flush=True)
-
-
-def prepare(venv):
-    """Installs the pinned packages, unless they are there already."""
-    requirements = HERE / "requirements.txt"
-    digest = hashlib.sha256(requirements.read_bytes()).hexdigest()
-    stamp = venv / "requirements.sha256"
-    if stamp.exists() and stamp.read_text() == digest:
-        return venv / "bin" / "python"
-    say(f"installing {requirements.name} into {venv}")
-    subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
-    pip = [venv / "bin" / "python", "-m", "pip", "--disable-pip-version-check"]
-    install = subprocess.run(
-        [*pip, "install", "--quiet", "--requirement", requirements],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    if install.returncode != 0:
-        # A pin that does not exist is our mistake; an index that does not answer is not.
-        with tempfile.TemporaryDirectory() as folder:
-            probe = [*pip, "download", "--quiet", "--no-deps", "--dest", folder, "pip"]
-            reachable = subprocess.run(probe, capture_output=True).returncode == 0
-        last = "\n".join(install.stdout.strip().splitlines()[-3:])
-        if reachable:
-            raise Broken(f"pip cannot install {requirements}:\n{last}")
-        raise LeftOut(f"PyPI cannot be reached:\n{last}")
-    stamp.write_text(digest)
-    return venv / "bin" / "python"
-
-
-def listening_socket():
-    """A socket on a free port that child processes can share."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(128)
-    listener.set_inheritable(True)
-    return listener
-
-
-def url(listener):
-    return f"http://127.0.0.1:{listener.getsockname()[1]}"
-
-
-def free_addresses(count):
-    """Addresses that were free a moment ago."""
-    listeners = [listening_socket() for _ in range(count)]
-    addresses = ["127.0.0.1:%d" % listener.getsockname()[1] for listener in listeners]
-    for listener in listeners:
-        listener.close()
-    return addresses
-
-
-class Processes:
-    """The processes of the case; ends those, and no others."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.running = {}
-
-    def start(self, name, command, **options):
-        log = open(self.folder / f"{name}.log", "w")
-        process = subprocess.Popen(
-            [str(part) for part in command],
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            **options,
-        )
-        log.close()
-        self.running[name] = process
-        return process
-
-    def log(self, name):
-        return (self.folder / f"{name}.log").read_text(errors="replace")
-
-    def wait_until(self, name, is_ready):
-        deadline = time.monotonic() + READY_SECONDS
-        while not is_ready():
-            if self.running[name].poll() is not None:
-                raise Broken(f"{name} ended at its start:\n{self.log(name)}")
-            if time.monotonic() > deadline:
-                raise Broken(f"{name} was not ready in {READY_SECONDS} s:\n{self.log(name)}")
-            time.sleep(0.05)
-
-    def stop(self, name):
-        process = self.running.pop(name)
-        process.terminate()
-        try:
-            process.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-    def check(self):
-        for name, process in self.running.items():
-            if process.poll() is not None:
-                raise Broken(f"{name} ended with {process.returncode}:\n{self.log(name)}")
-
-    def stop_all(self):
-        for name in reversed(list(self.running)):
-            self.stop(name)
-
-
-def answers(address):
-    try:
-        with urllib.request.urlopen(address, timeout=1) as answer:
-            return answer.status == 200
-    except (urllib.error.URLError, OSError):
-        return False
 
 
 class Case:
@@ -171,7 +56,6 @@ class Case:
     def __init__(self, arguments, python, folder):
         self.arguments, self.python, self.folder = arguments, python, folder
         self.processes = Processes(folder)
-        self.grpc, self.otlp, self.api = free_addresses(3)
         self.sockets = {name: listening_socket() for name in ("inventory", "checkout")}
 
     def environment(self, service, version):
@@ -199,10 +83,8 @@ class Case:
         }
 
     def start_server(self):
-        command = [self.arguments.binary, "serve", "--data", self.folder / "data"]
-        command += ["--otlp-grpc", self.grpc, "--otlp-http", self.otlp, "--api", self.api]
-        self.processes.start("upriver", command)
-        self.processes.wait_until("upriver", lambda: answers(f"http://{self.api}/readyz"))
+        data = self.folder / "data"
+        _, self.otlp, self.api = serve(self.processes, self.arguments.binary, data)
 
     def start_service(self, service, version, *flags):
         name = f"{service}-{version}"
@@ -308,7 +190,7 @@ def main():
     arguments = parse_arguments()
     folder = Path(tempfile.mkdtemp(prefix="upriver-live-"))
     try:
-        python = prepare(arguments.venv.resolve())
+        python = prepare(arguments.venv.resolve(), HERE / "requirements.txt")
         case = Case(arguments, python, folder)
         with contextlib.ExitStack() as cleanup:
             cleanup.callback(case.processes.stop_all)

@@ -1,0 +1,294 @@
+#!/usr/bin/env python3
+"""Real SDKs send to a running `upriver serve`, and what arrived is asked for by SQL: each span with
+its attributes, event, link and parent, each data point, each log record, each profile.
+
+    python3 testdata/senders/run.py --binary target/release/upriver --packages ~/.cache/upriver/senders
+
+Needs Python 3.9 or later with venv, Node 20 with npm, and PyPI and npm's registry once. Exit codes:
+0 all arrived, 1 something did not, 2 something else failed, 77 some senders were left out, because
+their packages cannot be had.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from peers import (  # noqa: E402
+    EXIT_BROKEN,
+    EXIT_LEFT_OUT,
+    EXIT_WRONG,
+    Broken,
+    LeftOut,
+    Processes,
+    prepare,
+    say,
+    serve,
+)
+
+# Orders of each sender: more than one batch of every exporter (512 spans).
+ORDERS = 700
+SENDER_SECONDS = 60
+
+# A sender by the name of its service: its runtime, its form, its settings.
+GZIP = {"OTEL_EXPORTER_OTLP_COMPRESSION": "gzip"}
+SENDERS = {
+    "python-grpc": ("python", "grpc", {}),
+    "python-grpc-gzip": ("python", "grpc", GZIP),
+    "python-http": ("python", "http", {}),
+    "python-http-gzip": ("python", "http", GZIP),
+    "node-protobuf": ("node", "protobuf", {}),
+    "node-protobuf-gzip": ("node", "protobuf", GZIP),
+    "node-json": ("node", "json", {}),
+    "node-json-gzip": ("node", "json", GZIP),
+    "node-grpc": ("node", "grpc", {}),
+    "node-pyroscope": ("node_pyroscope", None, {}),
+}
+
+
+def prepare_node(folder):
+    """A folder with the pinned packages of npm."""
+    names = ["package.json", "package-lock.json"]
+    digest = hashlib.sha256(b"".join((HERE / name).read_bytes() for name in names)).hexdigest()
+    stamp = folder / "packages.sha256"
+    if not stamp.exists() or stamp.read_text() != digest:
+        if shutil.which("npm") is None:
+            raise LeftOut("npm is not installed")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        for name in names:
+            shutil.copy(HERE / name, folder)
+        say(f"installing senders/package.json into {folder}")
+        command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+        install = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+        if install.returncode != 0:
+            last = "\n".join(install.stderr.strip().splitlines()[-3:])
+            raise LeftOut(f"npm's registry cannot be reached:\n{last}")
+        stamp.write_text(digest)
+    return folder
+
+
+class Case:
+    """The server, the senders, and the questions."""
+
+    def __init__(self, arguments, folder):
+        self.binary, self.folder = arguments.binary, folder
+        self.packages = arguments.packages.resolve()
+        self.processes = Processes(folder)
+        self.commands, self.left_out = {}, []
+        with self.leaving_out("Python"):
+            python = prepare(self.packages / "python", HERE / "requirements.txt")
+            self.commands["python"] = [python, HERE / "python_sdk.py"]
+        with self.leaving_out("Node"):
+            modules = prepare_node(self.packages / "node")
+            # Node looks for packages beside the script.
+            for name in ["node_sdk", "node_pyroscope"]:
+                script = shutil.copy(HERE / f"{name}.js", modules)
+                self.commands[name.replace("_sdk", "")] = ["node", script]
+
+    @contextlib.contextmanager
+    def leaving_out(self, what):
+        try:
+            yield
+        except LeftOut as reason:
+            self.left_out.append(f"the senders of {what}: {reason}")
+
+    def run(self):
+        data = self.folder / "data"
+        self.grpc, self.otlp, self.api = serve(self.processes, self.binary, data)
+        faults = []
+        for service, (runtime, form, settings) in SENDERS.items():
+            if runtime in self.commands:
+                self.send(service, self.commands[runtime], form, settings)
+                found = self.check(service) if form else self.check_profiles(service)
+                say(f"{service}: {'; '.join(found) or 'all arrived'}")
+                faults += [f"{service}: {fault}" for fault in found]
+        return faults
+
+    def send(self, service, command, form, settings):
+        address = self.grpc if form == "grpc" else self.otlp
+        environment = {
+            **os.environ,
+            "OTEL_SERVICE_NAME": service,
+            "OTEL_RESOURCE_ATTRIBUTES": "service.version=7.1.0",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{address}",
+            "OTEL_BSP_MAX_QUEUE_SIZE": "10000",
+            "OTEL_BLRP_MAX_QUEUE_SIZE": "10000",
+            "PYROSCOPE_SERVER_ADDRESS": f"http://{self.api}",
+            "ORDERS": str(ORDERS),
+            "NO_PROXY": "127.0.0.1",
+            "no_proxy": "127.0.0.1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            **settings,
+        }
+        command = [str(part) for part in [*command, *([form] if form else [])]]
+        sent = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=SENDER_SECONDS
+        )
+        if sent.returncode != 0 or "rror" in sent.stderr:
+            raise Broken(f"{service} could not send:\n{sent.stderr[-2000:]}{sent.stdout[-2000:]}")
+
+    def rows(self, query):
+        command = [self.binary, "sql", "--server", f"http://{self.api}", "--format", "json", query]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise Broken(f"{query} failed: {done.stderr}")
+        return json.loads(done.stdout)
+
+    def check_profiles(self, service):
+        """What is wrong with the profiles of a sender whose time is nearly all in one function."""
+        profiles = self.rows(
+            "SELECT DISTINCT service_version, labels['region'] AS region FROM profiles "
+            f"WHERE service_name = '{service}'"
+        )
+        if profiles != [{"service_version": "7.1.0", "region": "north"}]:
+            return [f"profiles of {profiles}"]
+        times = {row["burning"]: row["value"] for row in self.rows(
+            "SELECT b.stack_id IS NOT NULL AS burning, sum(value) AS value FROM profile_samples s "
+            "LEFT JOIN (SELECT DISTINCT stack_id FROM profile_stack_frames "
+            "WHERE function LIKE '%burnTheProcessor%') b ON s.stack_id = b.stack_id "
+            f"WHERE service_name = '{service}' AND sample_type = 'cpu' GROUP BY burning"
+        )}
+        burning, other = times.get(True, 0), times.get(False, 0)
+        if burning < 500_000_000 or burning < other * 4:
+            return [f"{burning / 1e9:.1f} s of CPU time where it was spent, {other / 1e9:.1f} s elsewhere"]
+        return []
+
+    def check(self, service):
+        """What is wrong with the rows of a sender."""
+        of = f"service_name = '{service}'"
+        found = []
+
+        def expect(what, query, *expected):
+            rows = [tuple(row.values()) for row in self.rows(query)]
+            if rows != list(expected):
+                shown = [row for row in rows if row not in expected][:3] or rows[:3]
+                found.append(f"{what}: {len(rows)} rows instead of {len(expected)}, such as {shown}")
+
+        def number(n):
+            return str(n // 4) + {0: ".0", 1: ".25", 2: ".5", 3: ".75"}[n % 4]
+
+        expect(
+            "orders",
+            "SELECT span_name, service_version, status_code, status_message, event_count, "
+            "cardinality(links) AS links, scope_name, scope_version, "
+            "attributes['order.number'] AS n, attributes['order.name'] AS name, "
+            "attributes['order.gift'] AS gift, attributes['order.items'] AS items "
+            f"FROM spans WHERE {of} AND span_kind = 'SERVER' "
+            "ORDER BY CAST(attributes['order.number'] AS BIGINT)",
+            *[
+                (
+                    f"order {n}",
+                    "7.1.0",
+                    "ERROR" if n % 10 == 0 else "UNSET",
+                    "out of stock" if n % 10 == 0 else None,
+                    1,
+                    1 if n > 0 else 0,
+                    "orders",
+                    "1.2.3",
+                    str(n),
+                    f"Bücher & <mehr> {n}",
+                    "true" if n % 2 == 0 else "false",
+                    json.dumps([f"item {n}", 'a "quoted" one'], separators=(",", ":")),
+                )
+                for n in range(ORDERS)
+            ],
+        )
+        # JSON of JavaScript does not tell 1.0 from 1.
+        weights = [row["w"] for row in self.rows(
+            f"SELECT attributes['order.weight'] AS w FROM spans WHERE {of} "
+            "AND span_kind = 'SERVER' ORDER BY CAST(attributes['order.number'] AS BIGINT)"
+        )]
+        wrong = [w for n, w in enumerate(weights) if float(w) != n / 4 or (n % 4 and w != number(n))]
+        if wrong:
+            found.append(f"weights: {wrong[:3]}")
+        expect(
+            "calls, each with its parent in its trace",
+            "SELECT c.span_name, c.http_request_method, p.span_name AS parent "
+            "FROM spans c JOIN spans p ON c.trace_id = p.trace_id AND c.parent_span_id = p.span_id "
+            f"WHERE c.{of} AND c.span_kind = 'CLIENT' "
+            "ORDER BY CAST(p.attributes['order.number'] AS BIGINT)",
+            *[("reserve", "POST", f"order {n}") for n in range(ORDERS)],
+        )
+        expect(
+            "events",
+            "SELECT event_name, attributes['box'] AS box FROM span_events "
+            f"WHERE {of} ORDER BY CAST(attributes['box'] AS BIGINT)",
+            *[("packed", str(n)) for n in range(ORDERS)],
+        )
+        expect(
+            "sizes of bodies",
+            "SELECT wire_bytes, direction, reporter FROM payload_sizes "
+            f"WHERE client_service = '{service}' ORDER BY wire_bytes",
+            *[(100 + n, "response", "client") for n in range(ORDERS)],
+        )
+        total = sum(100 + n for n in range(ORDERS))
+        expect(
+            "the counter",
+            "SELECT CAST(coalesce(value_int, value_double) AS BIGINT) AS value, unit, attributes['shop'] AS shop FROM metrics "
+            f"WHERE {of} AND metric_name = 'orders.placed'",
+            (ORDERS, "{order}", "north"),
+        )
+        expect(
+            "the histogram",
+            "SELECT count, CAST(sum AS BIGINT) AS sum, CAST(min AS BIGINT) AS min, "
+            "CAST(max AS BIGINT) AS max, unit FROM metric_histograms "
+            f"WHERE {of} AND metric_name = 'orders.size'",
+            (ORDERS, total, 100, 99 + ORDERS, "By"),
+        )
+        expect(
+            "logs, each with its span",
+            "SELECT l.body, l.severity_text, l.severity_number, s.span_name AS span "
+            "FROM logs l JOIN spans s ON l.trace_id = s.trace_id AND l.span_id = s.span_id "
+            f"WHERE l.{of} ORDER BY CAST(l.attributes['order.number'] AS BIGINT)",
+            *[(f"order {n} packed", "WARN", 13, f"order {n}") for n in range(ORDERS)],
+        )
+        return found
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--binary", type=Path, required=True, help="the upriver binary")
+    parser.add_argument("--packages", type=Path, required=True, help="folder of the packages")
+    parser.add_argument("--keep", action="store_true", help="keep the data and the logs")
+    return parser.parse_args()
+
+
+def main():
+    arguments = parse_arguments()
+    folder = Path(tempfile.mkdtemp(prefix="upriver-senders-"))
+    try:
+        case = Case(arguments, folder)
+        with contextlib.ExitStack() as cleanup:
+            cleanup.callback(case.processes.stop_all)
+            faults = case.run()
+        for fault in faults:
+            say(f"WRONG: {fault}")
+        for reason in case.left_out:
+            say(f"left out: {reason}")
+        arguments.keep |= bool(faults)
+        if faults:
+            return EXIT_WRONG
+        return EXIT_LEFT_OUT if case.left_out else 0
+    except (Broken, OSError, subprocess.SubprocessError) as error:
+        say(f"the senders could not be tried: {error}")
+        arguments.keep = True
+        return EXIT_BROKEN
+    finally:
+        if arguments.keep:
+            say(f"data and logs are in {folder}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
