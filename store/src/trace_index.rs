@@ -12,6 +12,7 @@ use arrow::array::{
     StringBuilder,
 };
 use arrow::datatypes::Int64Type;
+use foldhash::fast::RandomState;
 
 #[cfg(test)]
 mod tests;
@@ -39,10 +40,10 @@ struct KnownSpan {
 /// The lately received spans, by id and by parent.
 #[derive(Debug)]
 pub struct TraceIndex {
-    spans: HashMap<SpanKey, KnownSpan>,
-    children: HashMap<SpanKey, Vec<i64>>,
+    spans: HashMap<SpanKey, KnownSpan, RandomState>,
+    children: HashMap<SpanKey, Vec<i64>, RandomState>,
     order: VecDeque<SpanKey>,
-    texts: HashSet<Arc<str>>,
+    texts: HashSet<Arc<str>, RandomState>,
     capacity: usize,
 }
 
@@ -56,10 +57,10 @@ impl TraceIndex {
     /// An index that remembers this many spans.
     pub fn with_capacity(capacity: usize) -> Self {
         Self {
-            spans: HashMap::new(),
-            children: HashMap::new(),
+            spans: HashMap::default(),
+            children: HashMap::default(),
             order: VecDeque::new(),
-            texts: HashSet::new(),
+            texts: HashSet::default(),
             capacity: capacity.max(1),
         }
     }
@@ -87,9 +88,10 @@ impl TraceIndex {
     /// The batch with `parent_service`, `parent_name` and `self_time_ns` filled in.
     pub fn enrich_spans(&self, rows: &RecordBatch) -> RecordBatch {
         let Some(columns) = SpanColumns::new(rows) else { return rows.clone() };
-        let mut services = StringBuilder::new();
-        let mut names = StringBuilder::new();
-        let mut self_times = Int64Builder::new();
+        let room = rows.num_rows();
+        let mut services = StringBuilder::with_capacity(room, 0);
+        let mut names = StringBuilder::with_capacity(room, 0);
+        let mut self_times = Int64Builder::with_capacity(room);
         for row in 0..rows.num_rows() {
             let key = columns.key(row);
             let parent = columns.parent(row).and_then(|id| self.spans.get(&(key.0, id)));
@@ -108,9 +110,10 @@ impl TraceIndex {
     /// The batch of `payload_sizes` with both services and the operation of the edge filled in.
     pub fn enrich_payload_sizes(&self, rows: &RecordBatch) -> RecordBatch {
         let Some(columns) = EdgeColumns::new(rows) else { return rows.clone() };
-        let mut clients = StringBuilder::new();
-        let mut servers = StringBuilder::new();
-        let mut operations = StringBuilder::new();
+        let room = rows.num_rows();
+        let mut clients = StringBuilder::with_capacity(room, 0);
+        let mut servers = StringBuilder::with_capacity(room, 0);
+        let mut operations = StringBuilder::with_capacity(room, 0);
         for row in 0..rows.num_rows() {
             let key = columns.key(row);
             let edge = if columns.reporter.value(row) == "client" {
