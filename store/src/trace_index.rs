@@ -12,6 +12,7 @@ use arrow::array::{
     StringBuilder,
 };
 use arrow::datatypes::Int64Type;
+use foldhash::fast::RandomState;
 
 #[cfg(test)]
 mod tests;
@@ -39,10 +40,10 @@ struct KnownSpan {
 /// The lately received spans, by id and by parent.
 #[derive(Debug)]
 pub struct TraceIndex {
-    spans: HashMap<SpanKey, KnownSpan>,
-    children: HashMap<SpanKey, Vec<i64>>,
+    spans: HashMap<SpanKey, KnownSpan, RandomState>,
+    children: HashMap<SpanKey, Vec<i64>, RandomState>,
     order: VecDeque<SpanKey>,
-    texts: HashSet<Arc<str>>,
+    texts: HashSet<Arc<str>, RandomState>,
     capacity: usize,
 }
 

@@ -3,6 +3,7 @@
 mod connections;
 mod logs;
 mod memory;
+mod own_profile;
 mod queries;
 mod running;
 mod signals;

@@ -13,7 +13,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use upriver_analyze::http::QueryService;
 use upriver_ingest::server::{
-    Access, Clock, Guard, Listener, MemoryMeter, Receiver, ReceiverOptions, Scope, StoreSlot,
+    Access, Clock, DEFAULT_TENANT, Guard, Listener, MemoryMeter, Receiver, ReceiverOptions, Scope,
+    StoreSlot,
 };
 use upriver_store::snapshot::SnapshotSource;
 use upriver_store::store::{Store, StoreOptions};
@@ -21,7 +22,7 @@ use upriver_store::time::UnixNanos;
 
 use super::queries::{QueryThreads, when_ready};
 use super::tls::Tls;
-use super::{connections, memory};
+use super::{connections, memory, own_profile};
 use crate::api::Diagnostics;
 use crate::config::{Endpoint, ServeSettings};
 use crate::error::Advise;
@@ -143,8 +144,13 @@ impl Listeners {
         let mut api = BTreeMap::new();
         for (tenant, slot) in slots {
             let reading = reading_routes(settings, slot, queries)?;
-            let reading = access.require(Listener::Api, Scope::Read, reading);
-            api.insert(tenant, when_ready(reading, slot));
+            let reading = when_ready(reading, slot);
+            // The process belongs to whoever runs the service: to the default tenant.
+            let reading = match tenant.as_str() {
+                DEFAULT_TENANT => reading.merge(own_profile::routes()),
+                _ => reading,
+            };
+            api.insert(tenant, access.require(Listener::Api, Scope::Read, reading));
         }
         let grpc = bind(&settings.grpc, "--otlp-grpc").await?;
         let http = bind(&settings.otlp_http, "--otlp-http").await?;

@@ -42,6 +42,27 @@ async fn what_was_acknowledged_is_queried_committed_and_there_after_a_restart() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_service_profiles_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(ServeSettings::embedded(folder.path().to_owned())).await.unwrap();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let url = format!("http://{}/debug/pprof/profile", server.api);
+    let asked = async |query: &str| client.get(format!("{url}{query}")).send().await.unwrap();
+    let (first, second) = tokio::join!(asked("?seconds=1"), asked("?seconds=1"));
+    let mut statuses = [first.status().as_u16(), second.status().as_u16()];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [200, 409], "one at a time");
+    let profile = if first.status().is_success() { first } else { second };
+    let upload = upriver_ingest::pprof::PprofUpload::new("upriver");
+    let body = profile.bytes().await.unwrap();
+    let record = upload.into_record(body, UnixNanos(1_700_000_000_000_000_000));
+    upriver_ingest::decode(&record).unwrap();
+    assert_eq!(asked("?seconds=0").await.status().as_u16(), 400);
+    assert_eq!(asked("?seconds=100000").await.status().as_u16(), 400);
+    server.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_folder_has_one_server() {
     let folder = tempfile::tempdir().unwrap();
     let first = start(ServeSettings::embedded(folder.path().to_owned())).await.unwrap();
