@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use upriver_analyze::SessionOptions;
 use upriver_ingest::server::{AccessOptions, DeploySecrets, Limits, WebhookSecret};
+use upriver_store::faults::UnknownFault;
 use upriver_store::store::{Durability, StoreOptions};
 
 pub(crate) use access::{MemoryMark, TlsSettings, TlsVersion};
@@ -130,8 +131,13 @@ impl ServeSettings {
             }
         }
         override_file(&mut file, overrides);
-        let mut settings = Reader { path, environment }.settings(&file)?;
+        let reader = Reader { path, environment };
+        let mut settings = reader.settings(&file)?;
         settings.store.wal_repair = overrides.wal_repair;
+        // For tests of this binary; a release takes no orders to fail.
+        if cfg!(debug_assertions) {
+            reader.faults(&mut settings.store)?;
+        }
         Ok(settings)
     }
 }
@@ -325,6 +331,14 @@ impl Reader<'_> {
         self.set("storage.durability", durability_given, durability, &mut store.durability)?;
         let interval = storage.commit_interval.as_ref();
         self.set("storage.commit_interval", interval, positive_duration, &mut store.commit_interval)
+    }
+
+    fn faults(&self, store: &mut StoreOptions) -> Result<(), ConfigError> {
+        const NAME: &str = "UPRIVER_FAULTS";
+        let given =
+            (self.environment)(NAME).map(|text| Given { text, origin: Origin::Environment(NAME) });
+        let faults = |text: &str| text.parse().map_err(|unknown: UnknownFault| unknown.to_string());
+        self.set("faults", given.as_ref(), faults, &mut store.faults)
     }
 
     /// Others than this machine are listened to where senders show who they are, or where somebody said

@@ -9,6 +9,7 @@
 //! | [`trace_index`], [`rollup`] | parents and self times of spans; minutes of operations and edges |
 //! | `store`, `reader` | the one writer of a data folder, and readers beside it (feature `delta`) |
 //! | `delta`, `compact` | committed tables (feature `delta`) |
+//! | `faults` | what tests let go wrong (feature `delta`) |
 //! | [`ids`], [`time`] | content hashes and instants |
 //!
 //! Architecture invariant: this crate knows no protobuf and no SQL. What is logged is bytes; a
@@ -23,6 +24,8 @@ pub mod compact;
 pub mod delta;
 #[cfg(feature = "delta")]
 pub mod error;
+#[cfg(feature = "delta")]
+pub mod faults;
 #[cfg(feature = "delta")]
 mod folder;
 pub mod histogram;

@@ -6,11 +6,11 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::compute::{
-    SortColumn, SortOptions, concat_batches, lexsort_to_indices, take_record_batch,
+    SortColumn, SortOptions, concat, interleave_record_batch, lexsort_to_indices,
 };
-use arrow::datatypes::{Date32Type, SchemaRef};
+use arrow::datatypes::Date32Type;
 use arrow::error::ArrowError;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
@@ -19,12 +19,14 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use uuid::Uuid;
 
-use crate::delta::statistics;
+use crate::delta::statistics::{self, RowStatistics};
 use crate::schema::{Kind, Table};
 use crate::snapshot::DataFile;
 
 /// Rows of a row group: large enough to compress, small enough that a page index prunes.
 const ROW_GROUP_ROWS: usize = 131_072;
+/// Rows that are put in order at a time: some 20 MB of spans.
+const CHUNK_ROWS: usize = 8_192;
 /// False positives of the bloom filter on trace ids.
 const BLOOM_FPP: f64 = 0.01;
 /// Level of the files that commits write; a higher one costs more time than it saves space.
@@ -52,56 +54,85 @@ pub struct WrittenFile {
     pub(crate) modified_unix_ms: i64,
 }
 
-/// Writes rows of a table, one sorted file per date, and syncs files and folders.
+/// Writes rows of a table, one sorted file per date, and syncs files and folders. Beside the rows
+/// themselves it keeps only a chunk of them in order.
 pub(crate) fn write_partitions(
     folder: &Path,
     table: Table,
     batches: &[RecordBatch],
 ) -> Result<Vec<WrittenFile>, WriteError> {
-    let schema = table.schema();
-    let rows = concat_batches(&schema, batches)?;
-    if rows.num_rows() == 0 {
-        return Ok(Vec::new());
-    }
-    let mut written = Vec::new();
-    for (date, indices) in rows_by_date(&rows, &schema)? {
-        let partition = take_record_batch(&rows, &indices)?;
-        let sorted = sort(table, &partition)?;
-        written.push(write_file(folder, table, date, &sorted)?);
-    }
-    Ok(written)
+    let partitions = partitions(table, batches)?;
+    let files = partitions.into_iter();
+    files.map(|(date, rows)| write_file(folder, table, date, &Sorted { batches, rows })).collect()
 }
 
-/// Rows in the table's order.
-pub(crate) fn sort(table: Table, rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+/// Where a row is: its batch, and its place there.
+type Place = (usize, usize);
+
+/// Rows of one partition, in the table's order.
+struct Sorted<'a> {
+    batches: &'a [RecordBatch],
+    rows: Vec<Place>,
+}
+
+impl Sorted<'_> {
+    /// The rows, without their date, some at a time.
+    fn chunks(&self) -> impl Iterator<Item = Result<RecordBatch, ArrowError>> {
+        let sources: Vec<_> = self.batches.iter().collect();
+        self.rows.chunks(CHUNK_ROWS).map(move |rows| interleave_record_batch(&sources, rows))
+    }
+}
+
+/// The places of all rows by date, in the table's order.
+fn partitions(
+    table: Table,
+    batches: &[RecordBatch],
+) -> Result<BTreeMap<i32, Vec<Place>>, ArrowError> {
+    let mut found = BTreeMap::<i32, Vec<Place>>::new();
+    let all_places = || {
+        let numbered = batches.iter().enumerate();
+        numbered.flat_map(|(batch, rows)| (0..rows.num_rows()).map(move |row| (batch, row)))
+    };
+    let places: Vec<Place> = all_places().collect();
+    if places.is_empty() {
+        return Ok(found);
+    }
+    let dates = column(batches, "date")?;
+    let dates = dates.as_primitive::<Date32Type>();
+    for index in sorted_indices(table, batches)?.values() {
+        let index = usize::try_from(*index).unwrap_or(usize::MAX);
+        found.entry(dates.value(index)).or_default().push(places[index]);
+    }
+    Ok(found)
+}
+
+/// The rows' numbers in the table's order, counted over all batches.
+pub(crate) fn sorted_indices(
+    table: Table,
+    batches: &[RecordBatch],
+) -> Result<UInt32Array, ArrowError> {
     let options = SortOptions { descending: false, nulls_first: true };
-    let columns = table.sort_columns().iter().filter_map(|name| rows.column_by_name(name));
-    let columns: Vec<_> = columns
-        .map(|values| SortColumn { values: Arc::clone(values), options: Some(options) })
-        .collect();
-    take_record_batch(rows, &lexsort_to_indices(&columns, None)?)
+    let columns = table.sort_columns().iter().map(|name| {
+        let values = column(batches, name)?;
+        Ok(SortColumn { values, options: Some(options) })
+    });
+    lexsort_to_indices(&columns.collect::<Result<Vec<_>, ArrowError>>()?, None)
 }
 
-fn rows_by_date(
-    rows: &RecordBatch,
-    schema: &SchemaRef,
-) -> Result<BTreeMap<i32, UInt32Array>, ArrowError> {
-    let dates = rows.column(schema.index_of("date")?).as_primitive::<Date32Type>();
-    let mut found = BTreeMap::<i32, Vec<u32>>::new();
-    for (row, date) in dates.values().iter().enumerate() {
-        found.entry(*date).or_default().push(u32::try_from(row).unwrap_or(u32::MAX));
-    }
-    Ok(found.into_iter().map(|(date, rows)| (date, UInt32Array::from(rows))).collect())
+/// A column of all batches as one.
+fn column(batches: &[RecordBatch], name: &str) -> Result<ArrayRef, ArrowError> {
+    let missing = || ArrowError::SchemaError(format!("no column {name}"));
+    let parts = batches.iter().map(|rows| rows.column_by_name(name).ok_or_else(missing));
+    let parts = parts.collect::<Result<Vec<_>, _>>()?;
+    concat(&parts.iter().map(|part| part.as_ref()).collect::<Vec<_>>())
 }
 
 fn write_file(
     folder: &Path,
     table: Table,
     date: i32,
-    rows: &RecordBatch,
+    rows: &Sorted<'_>,
 ) -> Result<WrittenFile, WriteError> {
-    let statistics = statistics::of_rows(table, rows);
-    let without_date = rows.project(&(0..rows.num_columns() - 1).collect::<Vec<_>>())?;
     let name = format!("date={}", statistics::date_text(date));
     let path = format!("{name}/part-{}.parquet", Uuid::new_v4());
     let partition = folder.join(&name);
@@ -109,9 +140,17 @@ fn write_file(
     std::fs::create_dir_all(&partition)?;
 
     let file = File::create_new(folder.join(&path))?;
-    let properties = properties(table, rows);
-    let mut writer = ArrowWriter::try_new(file, without_date.schema(), Some(properties))?;
-    writer.write(&without_date)?;
+    let schema = table.schema();
+    let without_date: Vec<_> = (0..schema.fields().len() - 1).collect();
+    let file_schema = Arc::new(schema.project(&without_date)?);
+    let properties = properties(table, rows.rows.len());
+    let mut writer = ArrowWriter::try_new(file, file_schema, Some(properties))?;
+    let mut statistics = RowStatistics::new(table);
+    for chunk in rows.chunks() {
+        let chunk = chunk?;
+        statistics.add(&chunk);
+        writer.write(&chunk.project(&without_date)?)?;
+    }
     let file = writer.into_inner()?;
     file.sync_all()?;
     File::open(&partition)?.sync_all()?;
@@ -125,15 +164,15 @@ fn write_file(
         data: DataFile {
             path,
             size_bytes: metadata.len(),
-            rows: rows.num_rows() as u64,
+            rows: rows.rows.len() as u64,
             date,
-            statistics,
+            statistics: statistics.finish(),
         },
         modified_unix_ms: i64::try_from(modified.as_millis()).unwrap_or(i64::MAX),
     })
 }
 
-fn properties(table: Table, rows: &RecordBatch) -> WriterProperties {
+fn properties(table: Table, rows: usize) -> WriterProperties {
     let level = ZstdLevel::try_new(ZSTD_LEVEL).unwrap_or_default();
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(level))
@@ -141,9 +180,9 @@ fn properties(table: Table, rows: &RecordBatch) -> WriterProperties {
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_created_by(concat!("upriver ", env!("CARGO_PKG_VERSION")).to_owned());
     let has_trace_id = table.columns().iter().any(|c| c.kind == Kind::TraceId);
-    if has_trace_id && rows.column_by_name("trace_id").is_some_and(|ids| !ids.is_empty()) {
+    if has_trace_id {
         let column = ColumnPath::from("trace_id");
-        let distinct = rows.num_rows().min(ROW_GROUP_ROWS) as u64;
+        let distinct = rows.min(ROW_GROUP_ROWS) as u64;
         properties = properties
             .set_column_bloom_filter_enabled(column.clone(), true)
             .set_column_bloom_filter_fpp(column.clone(), BLOOM_FPP)

@@ -36,6 +36,7 @@ use self::state::SharedState;
 use crate::batch::TableBatch;
 use crate::compact::{self, CompactReport};
 use crate::error::StoreError;
+use crate::faults::Faults;
 use crate::folder::{DataFolder, FolderLock, WAL_FOLDER};
 use crate::record::LogRecord;
 use crate::schema::Table;
@@ -72,6 +73,8 @@ pub struct StoreOptions {
     pub hot_bytes_max: usize,
     /// Whether to go on without what cannot be read of a damaged log.
     pub wal_repair: bool,
+    /// What tests let go wrong.
+    pub faults: Faults,
 }
 
 impl Default for StoreOptions {
@@ -85,6 +88,7 @@ impl Default for StoreOptions {
             settle: SETTLE,
             hot_bytes_max: HOT_BYTES_MAX,
             wal_repair: false,
+            faults: Faults::default(),
         }
     }
 }

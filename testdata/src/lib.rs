@@ -3,5 +3,6 @@
 //! Nothing here shares code or constants with what diagnoses it, so a test that compares the two
 //! compares two independent things.
 
+pub mod load;
 mod pprof;
 pub mod scenario;

@@ -7,6 +7,7 @@ mod crash;
 mod import;
 mod incident;
 mod layouts;
+mod overload;
 mod sender;
 mod serve;
 mod server;

@@ -70,6 +70,15 @@ impl Serve {
         self.wait()
     }
 
+    /// The most memory that it had so far.
+    pub(crate) fn peak_bytes(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.process.id());
+        let status = std::fs::read_to_string(path).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let kib: u64 = line.split_whitespace().next().unwrap().parse().unwrap();
+        kib << 10
+    }
+
     /// The rows of a query.
     pub(crate) async fn rows(&self, query: &str) -> Vec<Value> {
         let request = client().post(format!("{}/api/v1/query", self.api));

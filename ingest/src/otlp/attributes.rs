@@ -248,10 +248,20 @@ pub(super) struct Attributes<'a> {
 /// Up to here comparing keys one by one is faster than hashing.
 const COMPARED_KEYS_MAX: usize = 24;
 
+/// Attributes of one element before a request is refused. SDKs keep 128 of a span by default; a million
+/// would take a hundred megabytes before they are a row.
+const ATTRIBUTES_MAX: usize = 65_536;
+
 impl<'a> Attributes<'a> {
     /// No attributes yet, whose references lead to `strings`.
     pub(super) fn with_strings(strings: Strings<'a>) -> Self {
         Self { strings, ..Self::default() }
+    }
+
+    /// Forgets the attributes and keeps their room.
+    pub(super) fn clear(&mut self) {
+        self.entries.clear();
+        self.keys.clear();
     }
 
     /// Adds a `KeyValue`, unless its key is there already.
@@ -260,6 +270,10 @@ impl<'a> Attributes<'a> {
         let read = read_key_value(key_value, self.strings)?;
         if let Some((key, value)) = read.filter(|(key, _)| self.is_new(key)) {
             self.entries.push((key, value));
+        }
+        if self.entries.len() > ATTRIBUTES_MAX {
+            let why = "one element has more than 65536 attributes; limit them in the SDK";
+            return Err(Fault::TooMany(why.to_owned()));
         }
         Ok(())
     }

@@ -125,13 +125,27 @@ struct Span<'a> {
     status_message: &'a str,
 }
 
+/// What a span has several of. Kept from span to span for its room.
+#[derive(Debug, Default)]
+struct Parts<'a> {
+    attributes: Attributes<'a>,
+    /// As sent, not yet read.
+    events: Vec<&'a [u8]>,
+    links: Vec<&'a [u8]>,
+}
+
+impl Parts<'_> {
+    fn clear(&mut self) {
+        self.attributes.clear();
+        self.events.clear();
+        self.links.clear();
+    }
+}
+
 impl<'a> Span<'a> {
-    /// Reads a span; its attributes go into `attributes`, events and links are left for later.
-    fn read(
-        bytes: &'a [u8],
-        attributes: &mut Attributes<'a>,
-        budget: &mut Budget,
-    ) -> Result<Self, Fault> {
+    /// Reads a span; `parts` is overwritten with its attributes, events and links.
+    fn read(bytes: &'a [u8], parts: &mut Parts<'a>, budget: &mut Budget) -> Result<Self, Fault> {
+        parts.clear();
         let mut span = Self::default();
         for field in Reader::new(bytes, "Span") {
             match field? {
@@ -143,7 +157,9 @@ impl<'a> Span<'a> {
                 (6, field) => span.kind = SpanKind::from_wire(field.int32("Span.kind")?),
                 (7, field) => span.start = field.fixed64("Span.start_time_unix_nano")?,
                 (8, field) => span.end = field.fixed64("Span.end_time_unix_nano")?,
-                (9, field) => attributes.read(field.bytes("Span.attributes")?, budget)?,
+                (9, field) => parts.attributes.read(field.bytes("Span.attributes")?, budget)?,
+                (11, field) => parts.events.push(field.bytes("Span.events")?),
+                (13, field) => parts.links.push(field.bytes("Span.links")?),
                 (15, field) => span.read_status(field.bytes("Span.status")?)?,
                 (16, field) => span.flags = field.fixed32("Span.flags")?,
                 _ => {}
@@ -342,11 +358,11 @@ impl SpanRows {
     }
 
     /// Links with an invalid id are left out: they lead nowhere.
-    fn append_links(&mut self, span: &[u8], budget: &mut Budget) -> Result<(), Fault> {
-        for link in messages(span, "Span", 13) {
+    fn append_links(&mut self, links: &[&[u8]], budget: &mut Budget) -> Result<(), Fault> {
+        for link in links {
             budget.spend(LINK_COST)?;
             let (mut trace, mut id): (&[u8], &[u8]) = (&[], &[]);
-            for field in Reader::new(link?, "Link") {
+            for field in Reader::new(link, "Link") {
                 match field? {
                     (1, field) => trace = field.bytes("Link.trace_id")?,
                     (2, field) => id = field.bytes("Link.span_id")?,
@@ -381,14 +397,16 @@ table_rows! {
 }
 
 impl SpanEventRows {
-    fn append(
+    /// Adds an event; `attributes` is overwritten.
+    fn append<'a>(
         &mut self,
-        event: &[u8],
+        event: &'a [u8],
         span: &SpanFacts<'_>,
+        attributes: &mut Attributes<'a>,
         budget: &mut Budget,
     ) -> Result<(), Fault> {
         let (mut time, mut name) = (0, "");
-        let mut attributes = Attributes::default();
+        attributes.clear();
         for field in Reader::new(event, "Event") {
             match field? {
                 (1, field) => time = field.fixed64("Event.time_unix_nano")?,
@@ -409,24 +427,26 @@ impl SpanEventRows {
         self.exception_stacktrace.append_option(attributes.text(&["exception.stacktrace"])?);
         self.span_id.append_value(span.ids.span);
         self.trace_id.append_value(span.ids.trace);
-        self.attributes.append(&attributes)?;
+        self.attributes.append(attributes)?;
         Ok(())
     }
 }
 
 /// The rows of a request so far.
 #[derive(Debug, Default)]
-struct TraceRows {
+struct TraceRows<'a> {
     spans: SpanRows,
     events: SpanEventRows,
     payloads: PayloadSizeRows,
+    parts: Parts<'a>,
+    event_attributes: Attributes<'a>,
     accepted: u64,
     rejections: Rejections,
     budget: Budget,
 }
 
-impl TraceRows {
-    fn append<'a>(
+impl<'a> TraceRows<'a> {
+    fn append(
         &mut self,
         bytes: &'a [u8],
         resource: &Resource<'a>,
@@ -434,8 +454,8 @@ impl TraceRows {
     ) -> Result<(), Fault> {
         let repeated = resource.row_bytes().saturating_add(scope.row_bytes());
         self.budget.spend(bytes.len().saturating_add(ROW_COST).saturating_add(repeated))?;
-        let mut attributes = Attributes::default();
-        let span = Span::read(bytes, &mut attributes, &mut self.budget)?;
+        let mut parts = std::mem::take(&mut self.parts);
+        let span = Span::read(bytes, &mut parts, &mut self.budget)?;
         let ids = match span.ids() {
             Ok(ids) => ids,
             Err(invalid) => {
@@ -446,7 +466,8 @@ impl TraceRows {
                 return Ok(());
             }
         };
-        let promoted = Promoted::read(&attributes, span.kind)?;
+        let attributes = &parts.attributes;
+        let promoted = Promoted::read(attributes, span.kind)?;
         let facts = SpanFacts {
             ids,
             name: span.name,
@@ -460,24 +481,24 @@ impl TraceRows {
         self.spans.append_rest(&span, facts.start);
         self.spans.append_sender(resource, scope);
         self.spans.append_promoted(&promoted);
-        self.spans.attributes.append(&attributes)?;
-        self.spans.append_links(bytes, &mut self.budget)?;
-        let events = self.append_events(bytes, &facts)?;
-        self.spans.event_count.append_value(events);
-        self.payloads.append(&facts, &attributes)?;
+        self.spans.attributes.append(attributes)?;
+        self.spans.append_links(&parts.links, &mut self.budget)?;
+        self.append_events(&parts.events, &facts)?;
+        self.payloads.append(&facts, attributes)?;
         self.accepted = self.accepted.saturating_add(1);
+        self.parts = parts;
         Ok(())
     }
 
-    fn append_events(&mut self, span: &[u8], facts: &SpanFacts<'_>) -> Result<i64, Fault> {
-        let mut count = 0i64;
+    fn append_events(&mut self, events: &[&'a [u8]], facts: &SpanFacts<'_>) -> Result<(), Fault> {
         let names = facts.name.len().saturating_add(facts.resource.service_name.len());
-        for event in messages(span, "Span", 11) {
+        for event in events {
             self.budget.spend(names.saturating_add(ROW_COST))?;
-            self.events.append(event?, facts, &mut self.budget)?;
-            count = count.saturating_add(1);
+            let attributes = &mut self.event_attributes;
+            self.events.append(event, facts, attributes, &mut self.budget)?;
         }
-        Ok(count)
+        self.spans.event_count.append_value(i64::try_from(events.len()).unwrap_or(i64::MAX));
+        Ok(())
     }
 
     fn finish(self) -> Decoded {

@@ -6,6 +6,7 @@
 mod captured;
 mod deploys;
 mod edge_cases;
+mod extremes;
 mod harness;
 mod otlp_profiles;
 mod pprof;

@@ -1,6 +1,7 @@
 //! File statistics: what a reader needs to leave a file out, in the Delta log's JSON form.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
@@ -19,17 +20,65 @@ const TEXT_CHARS_MAX: usize = 64;
 const AFTER_CUT: char = '\u{10FFFF}';
 const MICROS_PER_DAY: i64 = 86_400_000_000;
 
-/// Statistics of all columns that have an order.
-pub(crate) fn of_rows(table: Table, rows: &RecordBatch) -> BTreeMap<String, ColumnStatistics> {
-    let columns = table.columns().iter().filter(|column| column.name != "date");
-    columns
-        .filter_map(|column| {
-            let array = rows.column_by_name(column.name)?;
-            let (min, max) = bounds(column.kind, array)?;
-            let null_count = Some(array.null_count() as u64);
-            Some((column.name.to_owned(), ColumnStatistics { min, max, null_count }))
-        })
-        .collect()
+/// Statistics of all columns that have an order, of rows that come batch by batch.
+#[derive(Debug)]
+pub(crate) struct RowStatistics {
+    table: Table,
+    columns: BTreeMap<String, ColumnStatistics>,
+    /// Columns with a value that no bound holds for, such as `NaN`.
+    unbounded: BTreeSet<String>,
+}
+
+impl RowStatistics {
+    /// Of no rows yet.
+    pub(crate) fn new(table: Table) -> Self {
+        Self { table, columns: BTreeMap::new(), unbounded: BTreeSet::new() }
+    }
+
+    /// Takes the rows into account.
+    pub(crate) fn add(&mut self, rows: &RecordBatch) {
+        for column in self.table.columns().iter().filter(|column| column.name != "date") {
+            let Some(array) = rows.column_by_name(column.name) else { continue };
+            let Some((min, max)) = bounds(column.kind, array) else { continue };
+            let has_values = array.null_count() < array.len();
+            if has_values && min.is_none() {
+                self.unbounded.insert(column.name.to_owned());
+            }
+            let known = self.columns.entry(column.name.to_owned()).or_default();
+            known.min = outer(known.min.take(), min, Ordering::Less);
+            known.max = outer(known.max.take(), max, Ordering::Greater);
+            let nulls = known.null_count.unwrap_or(0) + array.null_count() as u64;
+            known.null_count = Some(nulls);
+        }
+    }
+
+    /// The statistics by column.
+    pub(crate) fn finish(mut self) -> BTreeMap<String, ColumnStatistics> {
+        for name in &self.unbounded {
+            if let Some(column) = self.columns.get_mut(name) {
+                (column.min, column.max) = (None, None);
+            }
+        }
+        self.columns
+    }
+}
+
+/// The one that lies further out, in this direction.
+fn outer(known: Option<Bound>, new: Option<Bound>, further: Ordering) -> Option<Bound> {
+    match (known, new) {
+        (Some(known), Some(new)) if order(&new, &known) == Some(further) => Some(new),
+        (None, new) => new,
+        (known, _) => known,
+    }
+}
+
+fn order(a: &Bound, b: &Bound) -> Option<Ordering> {
+    match (a, b) {
+        (Bound::Int(a), Bound::Int(b)) => Some(a.cmp(b)),
+        (Bound::Float(a), Bound::Float(b)) => a.partial_cmp(b),
+        (Bound::Text(a), Bound::Text(b)) => Some(a.cmp(b)),
+        _ => None,
+    }
 }
 
 fn bounds(kind: Kind, array: &dyn Array) -> Option<(Option<Bound>, Option<Bound>)> {

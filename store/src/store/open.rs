@@ -68,7 +68,7 @@ impl Opened {
             folder: folder.wal().to_owned(),
             durability: options.durability,
             segment_bytes_max: wal::SEGMENT_BYTES_MAX,
-            disk: wal::Disk::default(),
+            disk: wal::Disk::with(options.faults),
         };
         let core = Arc::new(Core {
             shared: SharedState::new(folder.clone(), state, enricher),

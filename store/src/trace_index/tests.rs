@@ -79,7 +79,25 @@ fn the_oldest_are_forgotten() {
     }
     assert_eq!(self_times(&rows[0], &index), [None]);
     assert_eq!(self_times(&rows[2], &index), [Some(10)]);
-    assert_eq!(index.spans.len(), 2);
+    let before = index.names.len();
+    index.insert(&spans(&[Span { name: "one more", ..Span::new(8, 1, 1) }]));
+    index.insert(&spans(&[Span::new(9, 1, 1), Span::new(9, 2, 1)]));
+    assert_eq!(index.names.len(), before, "texts go with the last span that names them");
+}
+
+#[test]
+fn a_family_of_thousands_costs_no_square_of_it() {
+    const CHILDREN: i64 = 200_000;
+    let mut all = vec![Span { kind: "CLIENT", duration: CHILDREN, ..Span::new(7, 1, 0) }];
+    let child = |id| Span { parent: Some(1), kind: "SERVER", duration: 1, ..Span::new(7, id, id) };
+    all.extend((2..CHILDREN).map(child));
+    let rows = spans(&all);
+    let mut index = TraceIndex::with_capacity(1_000);
+    index.insert(&rows);
+    let index = index_of(std::slice::from_ref(&rows));
+    let calls = rows.slice(0, 1);
+    let calls = arrow::compute::concat_batches(&rows.schema(), vec![&calls; 1_000]).unwrap();
+    assert_eq!(index.enrich_spans(&calls).num_rows(), 1_000);
 }
 
 proptest! {
@@ -97,5 +115,25 @@ proptest! {
         parts.push(rows.slice(0, 1));
         let expected = index_of(std::slice::from_ref(&rows)).enrich_spans(&rows);
         prop_assert_eq!(index_of(&parts).enrich_spans(&rows), expected);
+    }
+
+    #[test]
+    fn a_full_index_knows_what_one_of_the_newest_alone_would(
+        parents in prop::collection::vec(0i64..12, 1..60), capacity in 1usize..20,
+    ) {
+        let all: Vec<_> = parents.iter().zip(1i64..).map(|(parent, id)| {
+            let parent = (*parent > 0 && *parent != id).then_some(*parent);
+            Span { parent, duration: 5, kind: "SERVER", ..Span::new(7, id, id * 3) }
+        }).collect();
+        let rows = spans(&all);
+        let mut full = TraceIndex::with_capacity(capacity);
+        full.insert(&rows);
+        let newest = rows.num_rows().saturating_sub(capacity);
+        let alone = index_of(&[rows.slice(newest, rows.num_rows() - newest)]);
+        prop_assert_eq!(full.enrich_spans(&rows), alone.enrich_spans(&rows));
+        for id in 1..=12 {
+            let trace = 7i128.to_be_bytes();
+            prop_assert_eq!(full.answer_to(&trace, id), alone.answer_to(&trace, id));
+        }
     }
 }

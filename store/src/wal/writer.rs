@@ -16,6 +16,7 @@ use super::segment::Segment;
 use super::{Delivery, Durability, WalOptions};
 use crate::batch::TableBatch;
 use crate::error::StoreError;
+use crate::faults::Faults;
 use crate::time::UnixNanos;
 
 /// One write carries at most this much more than its first record, so that the first waiter of a
@@ -368,6 +369,23 @@ pub(crate) struct Disk {
 
 type WriteCall = Arc<dyn Fn(&File, &[u8]) -> io::Result<()> + Send + Sync>;
 type SyncCall = Arc<dyn Fn(&File) -> io::Result<()> + Send + Sync>;
+
+impl Disk {
+    /// The disk, with its faults.
+    pub(crate) fn with(faults: Faults) -> Self {
+        let disk = Self::default();
+        if faults == Faults::default() {
+            return disk;
+        }
+        let sync = Arc::clone(&disk.sync);
+        #[expect(clippy::disallowed_methods, reason = "the log's thread has no runtime")]
+        let slow = move |file: &File| {
+            std::thread::sleep(faults.sync_delay);
+            sync(file)
+        };
+        Self { sync: Arc::new(slow), ..disk }
+    }
+}
 
 impl Default for Disk {
     fn default() -> Self {

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Benchmarks. They take minutes and a quiet machine, and are not part of ./test.sh.
+#
+#   ./bench.sh ingest [--spans N ...]   CPU time per span from socket to acknowledged and committed, memory,
+#                                       bytes per span; beside plain prost decoding in the same run
+#   ./bench.sh decode                   request bytes to record batches, by signal, beside prost (criterion)
+set -euo pipefail
+cd "$(dirname "$0")"
+
+target="${CARGO_TARGET_DIR:-target}"
+what="${1:-}"
+[ $# -gt 0 ] && shift
+case "$what" in
+  ingest)
+    cargo build --release --locked --package upriver-cli --package upriver-testdata
+    "$target/release/bench_ingest" --binary "$target/release/upriver" --disk "$target" "$@"
+    ;;
+  decode)
+    cargo bench --locked --package upriver-ingest --no-default-features --bench decode -- "$@"
+    ;;
+  *)
+    sed -n '2,7s/^# \{0,1\}//p' "$0" >&2
+    exit 2
+    ;;
+esac

@@ -1,0 +1,87 @@
+//! One copy of each text that spans name, for as long as a span names it.
+
+use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+/// A text, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct NameId(std::num::NonZeroU32);
+
+impl NameId {
+    fn of(place: usize) -> Self {
+        let number = u32::try_from(place + 1).unwrap_or(u32::MAX);
+        Self(std::num::NonZeroU32::new(number).unwrap_or(std::num::NonZeroU32::MAX))
+    }
+
+    fn place(self) -> usize {
+        self.0.get() as usize - 1
+    }
+}
+
+#[derive(Debug, Default)]
+struct Name {
+    text: Box<str>,
+    uses: u32,
+}
+
+/// The texts.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    names: Vec<Name>,
+    by_text: HashTable<NameId>,
+    /// Numbers that nobody uses.
+    free: Vec<NameId>,
+    hasher: RandomState,
+}
+
+impl Names {
+    /// The number of a text, to be given back by [`Names::release`].
+    pub(super) fn hold(&mut self, text: &str) -> NameId {
+        let hash = self.hasher.hash_one(text);
+        let Self { names, by_text, free, hasher } = self;
+        if let Some(known) = by_text.find(hash, |id| &*names[id.place()].text == text) {
+            names[known.place()].uses += 1;
+            return *known;
+        }
+        let name = Name { text: text.into(), uses: 1 };
+        let id = match free.pop() {
+            Some(id) => {
+                names[id.place()] = name;
+                id
+            }
+            None => {
+                names.push(name);
+                NameId::of(names.len() - 1)
+            }
+        };
+        by_text.insert_unique(hash, id, |id| hasher.hash_one(&*names[id.place()].text));
+        id
+    }
+
+    /// One use less; after the last one the text is forgotten.
+    pub(super) fn release(&mut self, id: NameId) {
+        let name = &mut self.names[id.place()];
+        name.uses -= 1;
+        if name.uses > 0 {
+            return;
+        }
+        let text = std::mem::take(&mut name.text);
+        if let Ok(found) =
+            self.by_text.find_entry(self.hasher.hash_one(&*text), |known| *known == id)
+        {
+            found.remove();
+        }
+        self.free.push(id);
+    }
+
+    pub(super) fn text(&self, id: NameId) -> &str {
+        &self.names[id.place()].text
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.by_text.len()
+    }
+}
