@@ -16,12 +16,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 
 use arrow::array::AsArray;
 use axum::Router;
 use axum::extract::Request;
 use axum::response::Response;
+use tokio::sync::Semaphore;
 use upriver_store::batch::TableBatch;
 use upriver_store::record::LogRecord;
 use upriver_store::schema::Table;
@@ -52,6 +55,7 @@ mod reply;
 mod rpc_status;
 mod signal;
 mod slot;
+mod unread;
 mod webhook_secrets;
 
 pub use access::{Access, AccessOptions, ApiKey, DEFAULT_TENANT, KeyHash, Peer, Scope};
@@ -132,6 +136,8 @@ struct Shared {
     limits: Limits,
     deploy_secrets: DeploySecrets,
     admission: Arc<Admission>,
+    /// Large requests that are being decoded.
+    decoders: Semaphore,
     clock: Clock,
     counters: Counters,
 }
@@ -192,6 +198,7 @@ impl Receiver {
             limits,
             deploy_secrets,
             admission,
+            decoders: Semaphore::new(available_parallelism().map_or(1, NonZeroUsize::get)),
             clock,
             counters,
         });
@@ -273,7 +280,28 @@ impl Receiver {
             record_kind::PPROF => pprof::decode_within(&record, limit),
             _ => decode(&record),
         };
-        Ok(beside(bytes, work).await??)
+        Ok(self.beside(bytes, work).await??)
+    }
+
+    /// Runs `work` on `bytes` of input here when it is short, else beside the threads that serve
+    /// connections, with as many others as there are processors: more at a time would not be quicker,
+    /// and each takes several times its input in memory.
+    async fn beside<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        if bytes <= INLINE_BYTES_MAX {
+            return Ok(work());
+        }
+        let stopped = |error: &dyn fmt::Display| {
+            let message = format!("decoding stopped: {error}; please report this");
+            Refusal::new(Class::Internal, message)
+        };
+        let turn = self.shared.decoders.acquire().await.map_err(|error| stopped(&error))?;
+        let done = tokio::task::spawn_blocking(work).await.map_err(|error| stopped(&error))?;
+        drop(turn);
+        Ok(done)
     }
 
     /// A request without rows needs no place in the log.
@@ -300,20 +328,6 @@ fn change_ids(batches: &[TableBatch]) -> Vec<String> {
     let ids = deploys.filter_map(|batch| batch.rows.column_by_name("id"));
     let ids = ids.filter_map(|column| column.as_string_opt::<i32>());
     ids.flat_map(|column| column.iter().flatten().map(str::to_owned)).collect()
-}
-
-/// Runs `work` on `bytes` of input here when it is short, else beside the threads that serve
-/// connections.
-async fn beside<T: Send + 'static>(
-    bytes: usize,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Refusal> {
-    if bytes <= INLINE_BYTES_MAX {
-        return Ok(work());
-    }
-    tokio::task::spawn_blocking(work).await.map_err(|error| {
-        Refusal::new(Class::Internal, format!("decoding stopped: {error}; please report this"))
-    })
 }
 
 /// Refused requests are the sender's news; ours are failures.

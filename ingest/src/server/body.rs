@@ -10,10 +10,6 @@ use super::admission::{Charge, Limits};
 use super::inflate::{Encoding, Inflater};
 use super::refusal::{Class, Refusal};
 
-/// How much of a refused body is still read and thrown away, so that the sender gets to read the
-/// answer instead of a reset connection: enough for a body that is just over the limit.
-const DISCARDED_BYTES_MAX: usize = 128 << 20;
-
 /// A body in memory, and its share of what is in flight.
 #[derive(Debug)]
 pub(super) struct Read {
@@ -28,13 +24,7 @@ pub(super) async fn read(
     charge: Charge,
     limits: &Limits,
 ) -> Result<Read, Refusal> {
-    let reading = async {
-        let read = read_pieces(&mut body, encoding, charge, limits).await;
-        if read.is_err() {
-            discard(&mut body).await;
-        }
-        read
-    };
+    let reading = read_pieces(&mut body, encoding, charge, limits);
     timeout(limits.body_timeout, reading).await.unwrap_or_else(|_| Err(too_slow(limits)))
 }
 
@@ -77,17 +67,6 @@ pub(super) async fn next_piece(body: &mut Body) -> Result<Option<Bytes>, Refusal
         }
     }
     Ok(None)
-}
-
-/// Reads on without keeping anything.
-pub(super) async fn discard(body: &mut Body) {
-    let mut discarded = 0;
-    while let Ok(Some(piece)) = next_piece(body).await {
-        discarded += piece.len();
-        if discarded > DISCARDED_BYTES_MAX {
-            return;
-        }
-    }
 }
 
 pub(super) fn too_large(limit: usize) -> Refusal {

@@ -23,7 +23,7 @@ use super::inflate::Encoding;
 use super::profiles::query_pairs;
 use super::refusal::Refusal;
 use super::webhook_secrets::DeploySecrets;
-use super::{Arrival, Receiver, Upload, beside, body, reply};
+use super::{Arrival, Receiver, Upload, body, reply};
 use crate::deploys::{Hints, Translated, cdevents, flux, github, gitlab};
 use crate::record_kind;
 
@@ -90,7 +90,7 @@ async fn read(
     let event = Event { sender, headers: head.headers, hints, body, received };
     let secrets = receiver.deploy_secrets().clone();
     let bytes = event.body.len();
-    let translated = beside(bytes, move || event.translate(&secrets)).await??;
+    let translated = receiver.beside(bytes, move || event.translate(&secrets)).await??;
     *ignored = translated.ignored;
     let records = match translated.changes {
         0 => Vec::new(),

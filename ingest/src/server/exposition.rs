@@ -93,7 +93,7 @@ fn render_access(receiver: &Receiver, page: &mut Page) {
 
 fn render_memory(memory: &MemoryMeter, page: &mut Page) {
     let help = "Memory of the process that is in use; 0 where it is not known.";
-    page.gauge("upriver_process_resident_memory_bytes", help, memory.resident());
+    page.gauge("upriver_process_memory_bytes", help, memory.used());
     let MemoryLimits { soft, hard } = memory.limits();
     let help = "Over this, requests are refused with the advice to retry.";
     page.gauge("upriver_memory_limit_soft_bytes", help, soft);

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::{Router, body::Body};
 use http::header::{
@@ -18,9 +18,9 @@ use http::header::{
 use http::uri::Authority;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 
-use super::otlp_grpc;
 use super::refusal::{Class, Refusal};
 use super::reply::{self, OtlpEncoding};
+use super::{otlp_grpc, unread};
 
 /// The setting with further host names.
 const HOSTS_SETTING: &str = "service.allowed_hosts";
@@ -70,9 +70,9 @@ enum Admitted {
 }
 
 impl Guard {
-    /// Puts the checks in front of all routes.
+    /// Puts the checks in front of all routes. What refused requests still send is read.
     pub fn protect(self, routes: Router) -> Router {
-        routes.layer(from_fn_with_state(Arc::new(self), check))
+        routes.layer(from_fn_with_state(Arc::new(self), check)).layer(from_fn(unread::drain))
     }
 
     fn admit(&self, request: &Request) -> Result<Admitted, Refusal> {

@@ -1,7 +1,8 @@
 //! The memory limiter: requests are refused before memory is gone, so that every sender hears "later"
 //! instead of losing what the process had in its hands.
 //!
-//! It goes by the resident memory of the process, as the kernel that would end it does. Between the two
+//! It goes by the memory that the process has for itself, as the kernel that would end it does: pages of
+//! the program's file can be dropped at any time. Between the two
 //! marks lies what is being worked on when the first is reached: bodies being read, rows being decoded,
 //! a commit under way.
 
@@ -33,7 +34,7 @@ impl Default for MemoryLimits {
 #[derive(Debug, Default)]
 pub struct MemoryMeter {
     limits: MemoryLimits,
-    resident: AtomicU64,
+    used: AtomicU64,
     refused: AtomicU64,
 }
 
@@ -44,13 +45,13 @@ impl MemoryMeter {
     }
 
     /// Notes what the process takes now.
-    pub fn set_resident(&self, bytes: u64) {
-        self.resident.store(bytes, Ordering::Relaxed);
+    pub fn set_used(&self, bytes: u64) {
+        self.used.store(bytes, Ordering::Relaxed);
     }
 
     /// What the process took when it was last looked at; 0 before that.
-    pub fn resident(&self) -> u64 {
-        self.resident.load(Ordering::Relaxed)
+    pub fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
     }
 
     /// The marks.
@@ -60,12 +61,12 @@ impl MemoryMeter {
 
     /// Whether memory is over the soft mark: time to commit.
     pub fn is_scarce(&self) -> bool {
-        self.resident() > self.limits.soft
+        self.used() > self.limits.soft
     }
 
     /// Whether memory is over the hard mark.
     pub fn is_exhausted(&self) -> bool {
-        self.resident() > self.limits.hard
+        self.used() > self.limits.hard
     }
 
     /// Requests that were refused.
@@ -81,7 +82,7 @@ impl MemoryMeter {
         self.refused.fetch_add(1, Ordering::Relaxed);
         Err(Refusal::unavailable(format!(
             "{} MiB of memory are in use and the limit is {} MiB; send again later",
-            self.resident() >> 20,
+            self.used() >> 20,
             self.limits.soft >> 20
         )))
     }
@@ -95,7 +96,7 @@ mod tests {
     fn the_soft_mark_refuses_and_the_hard_one_ends_readiness() {
         let meter = MemoryMeter::new(MemoryLimits { soft: 100 << 20, hard: 200 << 20 });
         let at = |bytes: u64| {
-            meter.set_resident(bytes);
+            meter.set_used(bytes);
             (meter.admit().is_ok(), meter.is_scarce(), meter.is_exhausted())
         };
         assert_eq!(at(100 << 20), (true, false, false));
@@ -103,7 +104,7 @@ mod tests {
         assert_eq!(at(201 << 20), (false, true, true));
         assert_eq!(at(99 << 20), (true, false, false));
         assert_eq!(meter.refused(), 2);
-        meter.set_resident(150 << 20);
+        meter.set_used(150 << 20);
         let refusal = meter.admit().unwrap_err();
         assert!(refusal.message.contains("150 MiB"), "{}", refusal.message);
         assert!(refusal.retry_after().is_some());

@@ -83,14 +83,7 @@ pub(super) async fn read_call(
     let encoding = Encoding::of(request.headers(), &GRPC_ENCODING)?;
     let limits = receiver.limits();
     let mut body = request.into_body();
-    let reading = async {
-        let message =
-            read_message(&mut body, encoding, limits.grpc_message_bytes_max, charge).await;
-        if message.is_err() {
-            body::discard(&mut body).await;
-        }
-        message
-    };
+    let reading = read_message(&mut body, encoding, limits.grpc_message_bytes_max, charge);
     let reading = timeout(limits.body_timeout, reading).await;
     let (message, charge) = reading.unwrap_or_else(|_| Err(body::too_slow(limits)))?;
     Ok((message.into(), charge))

@@ -17,7 +17,7 @@ use super::inflate::Encoding;
 use super::refusal::{Class, Refusal};
 use super::reply::{self, OtlpEncoding};
 use super::signal::Signal;
-use super::{Acknowledged, Arrival, Receiver, Upload, beside, body};
+use super::{Acknowledged, Arrival, Receiver, Upload, body};
 
 impl Receiver {
     /// The routes of the OTLP/HTTP listener.
@@ -65,7 +65,9 @@ async fn read(
         OtlpEncoding::Protobuf => read.bytes,
         OtlpEncoding::Json => {
             let json = read.bytes;
-            beside(json.len(), move || signal.json_to_protobuf(&json)).await??.into()
+            let bytes = json.len();
+            let convert = move || signal.json_to_protobuf(&json);
+            receiver.beside(bytes, convert).await??.into()
         }
     };
     let record = LogRecord { kind: signal.record_kind(), received, payload };

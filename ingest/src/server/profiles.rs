@@ -18,7 +18,7 @@ use super::counters::Door;
 use super::guard::Listener;
 use super::inflate::Encoding;
 use super::refusal::Refusal;
-use super::{Acknowledged, Arrival, Receiver, Upload, beside, body, multipart, push, reply};
+use super::{Acknowledged, Arrival, Receiver, Upload, body, multipart, push, reply};
 use crate::DecodeError;
 use crate::pprof::{Folding, PprofUpload};
 
@@ -92,7 +92,7 @@ async fn read(receiver: &Receiver, request: Request, arrival: Arrival) -> Result
         None => read.bytes,
     };
     let bytes = profile.len();
-    let record = beside(bytes, move || {
+    let record = receiver.beside(bytes, move || {
         let profile = upload.to_pprof(profile)?;
         Ok::<_, DecodeError>(upload.into_record(profile, received))
     });

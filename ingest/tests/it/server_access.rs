@@ -181,15 +181,15 @@ async fn spans_and_bytes_can_be_counted_instead_of_requests() {
 async fn scarce_memory_refuses_with_the_advice_to_retry() {
     let memory = MemoryLimits { soft: 1 << 30, hard: 2 << 30 };
     let server = Server::with(Setup { memory, ..Setup::default() }).await;
-    server.memory.set_resident((1 << 30) + 1);
+    server.memory.set_used((1 << 30) + 1);
     let answer = export().send(server.http).await;
     assert_eq!(answer.status, 503, "{}", answer.text());
     assert!(retry_after(&answer) >= 1);
     assert_eq!(Request::get("/readyz").send(server.api).await.status, 200);
-    server.memory.set_resident((2 << 30) + 1);
+    server.memory.set_used((2 << 30) + 1);
     let ready = Request::get("/readyz").send(server.api).await;
     assert_eq!(ready.status, 503);
     assert!(ready.text().contains("memory"), "{}", ready.text());
-    server.memory.set_resident(1 << 20);
+    server.memory.set_used(1 << 20);
     server.assert_alive().await;
 }

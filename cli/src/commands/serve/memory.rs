@@ -41,13 +41,24 @@ pub(super) async fn watch(meter: Arc<MemoryMeter>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
-        let only = ProcessesToUpdate::Some(&[process]);
-        let memory = ProcessRefreshKind::nothing().with_memory();
-        system.refresh_processes_specifics(only, true, memory);
-        if let Some(process) = system.process(process) {
-            meter.set_resident(process.memory());
+        if let Some(bytes) = anonymous_bytes().or_else(|| resident_bytes(&mut system, process)) {
+            meter.set_used(bytes);
         }
     }
+}
+
+/// Resident memory without pages of files, where the system tells it (Linux).
+fn anonymous_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kib << 10)
+}
+
+fn resident_bytes(system: &mut System, process: Pid) -> Option<u64> {
+    let memory = ProcessRefreshKind::nothing().with_memory();
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&[process]), true, memory);
+    system.process(process).map(sysinfo::Process::memory)
 }
 
 /// Commits what is in memory whenever it is scarce, until `stop`: rows do not wait for the rest of their
