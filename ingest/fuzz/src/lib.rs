@@ -76,7 +76,7 @@ pub fn pprof(body: &[u8]) -> bool {
     let body = Bytes::copy_from_slice(body);
     let sent = PprofUpload::new("fuzz").into_record(body.clone(), RECEIVED);
     let logged = LogRecord { kind: record_kind::PPROF, received: RECEIVED, payload: body };
-    [sent, logged].iter().fold(false, |any, record| profile_taken(record) || any)
+    [sent, logged].iter().filter(|record| profile_taken(record)).count() > 0
 }
 
 /// Any bytes as stacks in text: what is taken decodes as the profile that is made of it.
@@ -148,7 +148,9 @@ pub fn deploys_cdevents(body: &[u8]) -> bool {
     let event_type = "dev.cdevents.service.deployed.0.3.0";
     [cdevents::Envelope::Body, cdevents::Envelope::Binary { event_type }]
         .into_iter()
-        .fold(false, |any, envelope| stored(cdevents::translate(body, envelope, RECEIVED)) || any)
+        .filter(|envelope| stored(cdevents::translate(body, *envelope, RECEIVED)))
+        .count()
+        > 0
 }
 
 /// Any bytes as a deployment status of GitHub. What is read can be stored.
@@ -173,10 +175,9 @@ fn rows_of(decoded: &Decoded, table: Table) -> u64 {
 
 /// Rows, or rows beyond the limit.
 fn taken(result: Result<Decoded, DecodeError>) -> bool {
-    if let Err(error) = &result {
-        assert_eq!(error.kind(), DecodeErrorKind::TooLarge, "{error}");
-    }
-    result.is_ok()
+    let Err(error) = result else { return true };
+    assert_eq!(error.kind(), DecodeErrorKind::TooLarge, "{error}");
+    false
 }
 
 fn profile_taken(record: &LogRecord) -> bool {
