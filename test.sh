@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Everything that must hold before a change lands: formatting, lints, tests, documentation, real SDKs as
-# senders, a live case with real Python services. Needs Rust 1.95, gcc, Python 3.11 with pip and Node 20;
-# the rest, with the senders' packages and crates, comes through cargo, pip and npm. What cannot be had is
-# named at the end, never skipped in silence.
+# Everything that must hold before a change lands: formatting, lints, tests, ten seconds of fuzzing a decoder,
+# real SDKs as senders, a live case with real Python services, documentation. Needs Rust 1.95, gcc and g++,
+# Python 3.11 with pip and Node 20; the rest, with the senders' packages and crates, comes through cargo, pip
+# and npm. What cannot be had is named at the end, never skipped in silence.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -23,6 +23,15 @@ cargo check --package upriver-ingest --no-default-features --locked
 
 step 'tests'
 cargo test --workspace --locked
+
+step 'fuzzing: ten seconds a decoder'
+outcome=0
+CARGO_TARGET_DIR="$(realpath -m "$target")/fuzz" ingest/fuzz/run.sh 10 || outcome=$?
+case "$outcome" in
+  0) ;;
+  77) left_out+=('fuzzing: cargo-fuzz is not installed and cannot be had') ;;
+  *) exit "$outcome" ;;
+esac
 
 step 'senders: real SDKs and profilers, and what arrived of what they sent'
 outcome=0

@@ -5,6 +5,8 @@
 //! | [`upload`] | what comes beside a profile: Pyroscope's parameters, plain ones, a line of a case |
 //! | [`message`] | the protobuf messages: pprof's own and the logged one |
 //! | [`folded`] | stacks as text to pprof |
+//! | [`multipart`] | the forms that carry a profile |
+//! | [`raw_series`] | many profiles in one message: Pyroscope's `Push`, Parca's `WriteRaw` |
 //! | `body` | gunzip, limits, parsing; `format` names what is not pprof |
 //! | `origin` | whose profile it is, its time, period and identity |
 //! | `tables` | the profile's tables looked up by id and index; counts what dangles |
@@ -28,7 +30,9 @@ mod format;
 mod labels;
 mod locations;
 pub mod message;
+pub mod multipart;
 mod origin;
+pub mod raw_series;
 mod rows;
 mod tables;
 pub mod upload;

@@ -124,9 +124,10 @@ fn count_entries(raw: &[u8]) -> Result<usize, String> {
 }
 
 /// A field's number, and its content where it is of the kind that has a length.
-type Field<'a> = (u32, Option<&'a [u8]>);
+pub(super) type Field<'a> = (u32, Option<&'a [u8]>);
 
-fn next_field<'a>(rest: &mut &'a [u8]) -> Result<Option<Field<'a>>, String> {
+/// The next field of a message; none at its end.
+pub(super) fn next_field<'a>(rest: &mut &'a [u8]) -> Result<Option<Field<'a>>, String> {
     if rest.is_empty() {
         return Ok(None);
     }

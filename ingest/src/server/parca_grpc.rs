@@ -4,8 +4,8 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 
 use super::counters::Door;
-use super::raw_series::{self, ParcaWriteRaw};
 use super::{Arrival, Receiver, Upload, otlp_grpc, reply};
+use crate::pprof::raw_series::{self, ParcaWriteRaw};
 
 pub(super) const PATH: &str = "/parca.profilestore.v1alpha1.ProfileStoreService/WriteRaw";
 

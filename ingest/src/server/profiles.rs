@@ -18,9 +18,9 @@ use super::counters::Door;
 use super::guard::Listener;
 use super::inflate::Encoding;
 use super::refusal::Refusal;
-use super::{Acknowledged, Arrival, Receiver, Upload, body, multipart, push, reply};
+use super::{Acknowledged, Arrival, Receiver, Upload, body, push, reply};
 use crate::DecodeError;
-use crate::pprof::{Folding, PprofUpload};
+use crate::pprof::{Folding, PprofUpload, multipart};
 
 /// Content types of a bare body. `curl --data-binary` says the second one by itself.
 const BARE: [&str; 5] = [
@@ -104,7 +104,7 @@ fn form_boundary(request: &Request) -> Result<Option<String>, Refusal> {
     let media_type = reply::media_type(request.headers());
     if media_type == MULTIPART {
         let value = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        return multipart::boundary(value.unwrap_or_default()).map(Some);
+        return Ok(Some(multipart::boundary(value.unwrap_or_default())?));
     }
     if media_type.is_empty() || media_type == LINES || BARE.contains(&media_type.as_str()) {
         return Ok(None);

@@ -15,9 +15,9 @@ use http::header::CONTENT_ENCODING;
 
 use super::counters::Door;
 use super::inflate::Encoding;
-use super::raw_series::{self, ParcaWriteRaw, PyroscopePush};
 use super::refusal::Refusal;
 use super::{Acknowledged, Arrival, Receiver, Upload, body, reply};
+use crate::pprof::raw_series::{self, ParcaWriteRaw, PyroscopePush};
 
 const PROTO: &str = "application/proto";
 

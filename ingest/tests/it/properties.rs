@@ -1,16 +1,18 @@
 //! What holds for any bytes and any request.
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::profiles::v1development::ExportProfilesServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue, KeyValueList};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord as ProtoLog, ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::metrics::v1::exponential_histogram_data_point::Buckets;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::number_data_point::Value as Number;
+use opentelemetry_proto::tonic::metrics::v1::summary_data_point::ValueAtQuantile;
 use opentelemetry_proto::tonic::metrics::v1::{
-    Gauge, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics,
+    ExponentialHistogram, ExponentialHistogramDataPoint, Gauge, Histogram, HistogramDataPoint,
+    Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum, Summary, SummaryDataPoint,
 };
 use opentelemetry_proto::tonic::profiles::v1development as profiles;
 use opentelemetry_proto::tonic::resource::v1::Resource;
@@ -97,27 +99,92 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn resource_spans()(attributes in attributes(), spans in vec(span(), 0..5)) -> ResourceSpans {
+    pub(crate) fn resource_spans()(attributes in attributes(), spans in vec(span(), 0..5)) -> ResourceSpans {
         let resource = Resource { attributes, ..Resource::default() };
         let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
         ResourceSpans { resource: Some(resource), scope_spans, ..ResourceSpans::default() }
     }
 }
 
+fn number_point(attributes: Vec<KeyValue>, time_unix_nano: u64, value: f64) -> NumberDataPoint {
+    let value = Some(Number::AsDouble(value));
+    NumberDataPoint { attributes, time_unix_nano, value, ..NumberDataPoint::default() }
+}
+
+fn summary_point(attributes: Vec<KeyValue>, time_unix_nano: u64, value: f64) -> SummaryDataPoint {
+    let quantile_values = vec![ValueAtQuantile { quantile: 0.5, value }];
+    SummaryDataPoint { attributes, time_unix_nano, count: 1, quantile_values, ..Default::default() }
+}
+
 prop_compose! {
-    fn resource_metrics()(
+    /// Buckets that fit the bounds, and some that do not.
+    fn histogram_point()(
         attributes in attributes(),
-        points in vec((attributes(), any::<u64>(), any::<f64>()), 0..5),
+        (time_unix_nano, sum) in (any::<u64>(), option::of(any::<f64>())),
+        bucket_counts in vec(0..1_000u64, 0..4),
+        bounds in 0..4u8,
+    ) -> HistogramDataPoint {
+        let count = bucket_counts.iter().sum();
+        let explicit_bounds = (0..bounds).map(f64::from).collect();
+        HistogramDataPoint {
+            attributes, time_unix_nano, sum, count, bucket_counts, explicit_bounds, ..Default::default()
+        }
+    }
+}
+
+prop_compose! {
+    fn exponential_point()(
+        attributes in attributes(),
+        (time_unix_nano, sum, zero_count) in (any::<u64>(), option::of(any::<f64>()), 0..9u64),
+        (scale, offset) in (-12..22i32, any::<i32>()),
+        (positive, negative) in (vec(0..1_000u64, 0..4), vec(0..1_000u64, 0..4)),
+    ) -> ExponentialHistogramDataPoint {
+        let count = positive.iter().chain(&negative).sum::<u64>() + zero_count;
+        let buckets = |bucket_counts| Some(Buckets { offset, bucket_counts });
+        ExponentialHistogramDataPoint {
+            attributes, time_unix_nano, sum, count, zero_count, scale,
+            positive: buckets(positive), negative: buckets(negative), ..Default::default()
+        }
+    }
+}
+
+fn metric_data() -> impl Strategy<Value = Data> {
+    let point = || (attributes(), any::<u64>(), any::<f64>());
+    let numbers = || vec(point().prop_map(|(a, time, value)| number_point(a, time, value)), 0..4);
+    let summaries = vec(point().prop_map(|(a, time, value)| summary_point(a, time, value)), 0..3);
+    let temporality = || 0..3i32;
+    prop_oneof![
+        numbers().prop_map(|data_points| Data::Gauge(Gauge { data_points })),
+        (numbers(), temporality(), any::<bool>()).prop_map(
+            |(data_points, aggregation_temporality, is_monotonic)| {
+                Data::Sum(Sum { data_points, aggregation_temporality, is_monotonic })
+            }
+        ),
+        (vec(histogram_point(), 0..3), temporality()).prop_map(
+            |(data_points, aggregation_temporality)| {
+                Data::Histogram(Histogram { data_points, aggregation_temporality })
+            }
+        ),
+        (vec(exponential_point(), 0..3), temporality()).prop_map(
+            |(data_points, aggregation_temporality)| {
+                Data::ExponentialHistogram(ExponentialHistogram {
+                    data_points,
+                    aggregation_temporality,
+                })
+            }
+        ),
+        summaries.prop_map(|data_points| Data::Summary(Summary { data_points })),
+    ]
+}
+
+prop_compose! {
+    pub(crate) fn resource_metrics()(
+        attributes in attributes(),
+        metrics in vec((".{0,8}", "[a-z]{0,2}", metric_data()), 0..4),
     ) -> ResourceMetrics {
-        let point = |(attributes, time_unix_nano, value)| NumberDataPoint {
-            attributes,
-            time_unix_nano,
-            value: Some(Number::AsDouble(value)),
-            ..NumberDataPoint::default()
-        };
-        let data_points = points.into_iter().map(point).collect();
-        let metric = Metric { data: Some(Data::Gauge(Gauge { data_points })), ..Metric::default() };
-        let scope_metrics = vec![ScopeMetrics { metrics: vec![metric], ..ScopeMetrics::default() }];
+        let metric = |(name, unit, data)| Metric { name, unit, data: Some(data), ..Metric::default() };
+        let metrics = metrics.into_iter().map(metric).collect();
+        let scope_metrics = vec![ScopeMetrics { metrics, ..ScopeMetrics::default() }];
         let resource = Resource { attributes, ..Resource::default() };
         ResourceMetrics { resource: Some(resource), scope_metrics, ..ResourceMetrics::default() }
     }
@@ -144,7 +211,7 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn resource_logs()(
+    pub(crate) fn resource_logs()(
         attributes in attributes(),
         log_records in vec(log_record(), 0..5),
     ) -> ResourceLogs {
@@ -292,27 +359,6 @@ proptest! {
     }
 
     #[test]
-    fn logs_split_in_two_give_the_same_rows(
-        resource_logs in vec(resource_logs(), 0..5),
-        at in any::<prop::sample::Index>(),
-    ) {
-        let (left, right) = resource_logs.split_at(at.index(resource_logs.len() + 1));
-        let bytes = |logs: &[ResourceLogs]| {
-            ExportLogsServiceRequest { resource_logs: logs.to_vec() }.encode_to_vec()
-        };
-        let part = |body: &[u8]| decode_logs(body, UnixNanos(1)).unwrap();
-        let whole = part(&bytes(&resource_logs));
-        let records: usize =
-            resource_logs.iter().flat_map(|r| &r.scope_logs).map(|s| s.log_records.len()).sum();
-        prop_assert_eq!((whole.accepted, whole.rejected), (records as u64, 0));
-        let parts = [rows(&part(&bytes(left)), Table::Logs), rows(&part(&bytes(right)), Table::Logs)];
-        prop_assert_eq!(rows(&whole, Table::Logs), parts.concat());
-        // Two requests written one after the other are one request.
-        let joined = part(&[bytes(left), bytes(right)].concat());
-        prop_assert_eq!(rows(&joined, Table::Logs), rows(&whole, Table::Logs));
-    }
-
-    #[test]
     fn logs_by_json_and_protobuf_give_the_same_rows(resource_logs in vec(resource_logs(), 0..3)) {
         let mut request = ExportLogsServiceRequest { resource_logs };
         for record in request.resource_logs.iter_mut().flat_map(|r| &mut r.scope_logs).flat_map(|s| &mut s.log_records) {
@@ -376,49 +422,6 @@ proptest! {
         prop_assert_eq!(row_count(&decoded, Table::Spans), good.len());
         let events: usize = good.iter().map(|span| span.events.len()).sum();
         prop_assert_eq!(row_count(&decoded, Table::SpanEvents), events);
-    }
-
-    #[test]
-    fn a_request_split_in_two_gives_the_same_rows(
-        resource_spans in vec(resource_spans(), 0..5),
-        at in any::<prop::sample::Index>(),
-    ) {
-        let position = at.index(resource_spans.len() + 1);
-        let (left, right) = resource_spans.split_at(position);
-        let part = |spans: &[ResourceSpans]| {
-            decode_traces(&ExportTraceServiceRequest { resource_spans: spans.to_vec() }.encode_to_vec()).unwrap()
-        };
-        let (whole, left, right) = (part(&resource_spans), part(left), part(right));
-        for table in [Table::Spans, Table::SpanEvents, Table::PayloadSizes] {
-            let parts = [rows(&left, table), rows(&right, table)].concat();
-            prop_assert_eq!(rows(&whole, table), parts, "{}", table.name());
-        }
-    }
-
-    #[test]
-    fn metrics_split_in_two_give_the_same_rows(
-        resource_metrics in vec(resource_metrics(), 0..5),
-        at in any::<prop::sample::Index>(),
-    ) {
-        let position = at.index(resource_metrics.len() + 1);
-        let (left, right) = resource_metrics.split_at(position);
-        let part = |metrics: &[ResourceMetrics]| {
-            let request = ExportMetricsServiceRequest { resource_metrics: metrics.to_vec() };
-            decode_metrics(&request.encode_to_vec()).unwrap()
-        };
-        let points: usize = resource_metrics
-            .iter()
-            .flat_map(|r| &r.scope_metrics)
-            .flat_map(|s| &s.metrics)
-            .map(|metric| match &metric.data {
-                Some(Data::Gauge(gauge)) => gauge.data_points.len(),
-                _ => 0,
-            })
-            .sum();
-        let (whole, left, right) = (part(&resource_metrics), part(left), part(right));
-        prop_assert_eq!(whole.accepted, points as u64);
-        let parts = [rows(&left, Table::Metrics), rows(&right, Table::Metrics)].concat();
-        prop_assert_eq!(rows(&whole, Table::Metrics), parts);
     }
 
     #[test]

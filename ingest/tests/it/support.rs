@@ -9,7 +9,9 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use arrow::array::{ArrayRef, TimestampMicrosecondArray};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use upriver_ingest::Decoded;
 use upriver_store::schema::Table;
@@ -58,7 +60,7 @@ pub(crate) fn cells(decoded: &Decoded, table: Table, columns: &[&str]) -> Vec<St
     let mut lines = Vec::new();
     for batch in decoded.batches.iter().filter(|batch| batch.table == table) {
         let columns: Vec<_> =
-            columns.iter().map(|c| batch.rows.column_by_name(c).unwrap()).collect();
+            columns.iter().map(|c| by_offset(batch.rows.column_by_name(c).unwrap())).collect();
         let formatters: Vec<_> =
             columns.iter().map(|c| ArrayFormatter::try_new(c, &options).unwrap()).collect();
         for row in 0..batch.rows.num_rows() {
@@ -67,4 +69,12 @@ pub(crate) fn cells(decoded: &Decoded, table: Table, columns: &[&str]) -> Vec<St
         }
     }
     lines
+}
+
+/// Instants with an offset instead of the name `UTC`, which Arrow cannot look up in every build.
+fn by_offset(column: &ArrayRef) -> ArrayRef {
+    match column.as_any().downcast_ref::<TimestampMicrosecondArray>() {
+        Some(times) => Arc::new(times.clone().with_timezone("+00:00")),
+        None => Arc::clone(column),
+    }
 }

@@ -1,0 +1,6 @@
+//! See `upriver_ingest_fuzz::otlp_traces_json`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|body: &[u8]| {
+    upriver_ingest_fuzz::otlp_traces_json(body);
+});

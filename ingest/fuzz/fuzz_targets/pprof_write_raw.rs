@@ -1,0 +1,6 @@
+//! See `upriver_ingest_fuzz::pprof_write_raw`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|body: &[u8]| {
+    upriver_ingest_fuzz::pprof_write_raw(body);
+});

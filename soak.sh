@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# What ./test.sh does for a moment, at full length: an hour of fuzzing over all targets, then a server
+# killed a hundred times. Takes about an hour and a half.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+fuzz_seconds="${UPRIVER_FUZZ_SECONDS:-3600}"
+crashes="${UPRIVER_CRASHES:-100}"
+target="$(realpath -m "${CARGO_TARGET_DIR:-target}")"
+left_out=()
+failed=()
+step() { printf '\n== %s (%s)\n' "$1" "$(date -u +%H:%M:%S)"; }
+
+step "fuzzing: $fuzz_seconds s over all targets"
+targets="$(grep -c '^\[\[bin\]\]' ingest/fuzz/Cargo.toml)"
+outcome=0
+CARGO_TARGET_DIR="$target/fuzz" ingest/fuzz/run.sh $(((fuzz_seconds + targets - 1) / targets)) || outcome=$?
+case "$outcome" in
+  0) ;;
+  77) left_out+=('fuzzing: cargo-fuzz cannot be had') ;;
+  *) failed+=('fuzzing') ;;
+esac
+
+step "a server killed $crashes times while it is sent to"
+UPRIVER_CRASHES="$crashes" cargo test --package upriver-cli --test it --locked crash:: -- --nocapture ||
+  failed+=('crashes')
+
+step 'done'
+if [ ${#left_out[@]} -gt 0 ]; then
+  printf 'left out:\n'
+  printf '  %s\n' "${left_out[@]}"
+fi
+if [ ${#failed[@]} -gt 0 ]; then
+  printf 'failed:\n'
+  printf '  %s\n' "${failed[@]}"
+  exit 1
+fi
