@@ -9,6 +9,7 @@ use upriver_store::time::UnixNanos;
 use super::attributes::{Attributes, AttributesBuilder};
 use super::operation::operation;
 use super::payload_sizes::PayloadSizeRows;
+use super::payload_sizes::messages::Messages;
 use super::promoted::Promoted;
 use super::resource::{Resource, Scope, text};
 use super::sampling::adjusted_count_micros;
@@ -121,6 +122,7 @@ struct Span<'a> {
     flags: u32,
     start: u64,
     end: u64,
+    dropped_events: u64,
     status_code: i32,
     status_message: &'a str,
 }
@@ -144,6 +146,9 @@ impl<'a> Span<'a> {
                 (7, field) => span.start = field.fixed64("Span.start_time_unix_nano")?,
                 (8, field) => span.end = field.fixed64("Span.end_time_unix_nano")?,
                 (9, field) => attributes.read(field.bytes("Span.attributes")?, budget)?,
+                (12, field) => {
+                    span.dropped_events = field.varint("Span.dropped_events_count")?;
+                }
                 (15, field) => span.read_status(field.bytes("Span.status")?)?,
                 (16, field) => span.flags = field.fixed32("Span.flags")?,
                 _ => {}
@@ -385,6 +390,7 @@ impl SpanEventRows {
         &mut self,
         event: &[u8],
         span: &SpanFacts<'_>,
+        messages: &mut Messages,
         budget: &mut Budget,
     ) -> Result<(), Fault> {
         let (mut time, mut name) = (0, "");
@@ -410,6 +416,7 @@ impl SpanEventRows {
         self.span_id.append_value(span.ids.span);
         self.trace_id.append_value(span.ids.trace);
         self.attributes.append(&attributes)?;
+        messages.add(name, &attributes)?;
         Ok(())
     }
 }
@@ -462,19 +469,28 @@ impl TraceRows {
         self.spans.append_promoted(&promoted);
         self.spans.attributes.append(&attributes)?;
         self.spans.append_links(bytes, &mut self.budget)?;
-        let events = self.append_events(bytes, &facts)?;
+        let mut messages = Messages::default();
+        let events = self.append_events(bytes, &facts, &mut messages)?;
+        if span.dropped_events > 0 {
+            messages.events_were_dropped();
+        }
         self.spans.event_count.append_value(events);
-        self.payloads.append(&facts, &attributes)?;
+        self.payloads.append(&facts, &attributes, &messages)?;
         self.accepted = self.accepted.saturating_add(1);
         Ok(())
     }
 
-    fn append_events(&mut self, span: &[u8], facts: &SpanFacts<'_>) -> Result<i64, Fault> {
+    fn append_events(
+        &mut self,
+        span: &[u8],
+        facts: &SpanFacts<'_>,
+        messages: &mut Messages,
+    ) -> Result<i64, Fault> {
         let mut count = 0i64;
         let names = facts.name.len().saturating_add(facts.resource.service_name.len());
-        for event in messages(span, "Span", 11) {
+        for event in super::wire::messages(span, "Span", 11) {
             self.budget.spend(names.saturating_add(ROW_COST))?;
-            self.events.append(event?, facts, &mut self.budget)?;
+            self.events.append(event?, facts, messages, &mut self.budget)?;
             count = count.saturating_add(1);
         }
         Ok(count)

@@ -347,6 +347,134 @@ fn sizes_become_payload_rows() {
 }
 
 #[test]
+fn less_exact_sizes_count_where_nothing_better_is_there() {
+    for (kind, sizes, expected) in [
+        (
+            2,
+            &[("http.request.size", "300"), ("http.response.size", "400")][..],
+            &["request | 300 | ∅ | http.request.size", "response | 400 | ∅ | http.response.size"][..],
+        ),
+        (
+            2,
+            &[("http.response.size", "400"), ("http.response.header.content-length", "250")],
+            &["response | 250 | ∅ | http.response.header.content-length"],
+        ),
+        (
+            4,
+            &[("messaging.message.envelope.size", "120")],
+            &["request | 120 | ∅ | messaging.message.envelope.size"],
+        ),
+        (
+            4,
+            &[("messaging.message.envelope.size", "120"), ("messaging.message.body.size", "99")],
+            &["request | 99 | ∅ | messaging.message.body.size"],
+        ),
+        (
+            3,
+            &[("azure.cosmosdb.request.body.size", "7")],
+            &["request | 7 | ∅ | azure.cosmosdb.request.body.size"],
+        ),
+    ] {
+        let decoded = decode(&request(&[], vec![span(kind, sizes)])).unwrap();
+        let columns = ["direction", "wire_bytes", "uncompressed_bytes", "source_attribute"];
+        assert_eq!(cells(&decoded, Table::PayloadSizes, &columns), expected, "{sizes:?}");
+    }
+}
+
+#[test]
+fn messages_of_a_call_add_up_by_direction() {
+    const CLIENT: i32 = 3;
+    const SERVER: i32 = 2;
+    // Type, compressed and uncompressed size.
+    type Sent<'a> = (&'a str, Option<&'a str>, Option<&'a str>);
+    let huge = i64::MAX.to_string();
+    for (kind, name, messages, attribute, dropped, expected) in [
+        (
+            CLIENT,
+            "rpc.message",
+            &[("SENT", Some("10"), Some("80")), ("RECEIVED", Some("20"), Some("160"))][..],
+            None,
+            0,
+            &[
+                "request | 10 | 80 | rpc.message.compressed_size",
+                "response | 20 | 160 | rpc.message.compressed_size",
+            ][..],
+        ),
+        // A server sends the response.
+        (
+            SERVER,
+            "rpc.message",
+            &[("RECEIVED", None, Some("7")), ("SENT", None, Some("9"))],
+            None,
+            0,
+            &[
+                "request | ∅ | 7 | rpc.message.uncompressed_size",
+                "response | ∅ | 9 | rpc.message.uncompressed_size",
+            ],
+        ),
+        // A stream: the sum. The older event.
+        (
+            SERVER,
+            "message",
+            &[("SENT", Some("1"), None), ("SENT", Some("2"), None), ("SENT", Some("4"), None)],
+            None,
+            0,
+            &["response | 7 | ∅ | message.compressed_size"],
+        ),
+        // One message does not say its size, so the call's is not known.
+        (SERVER, "message", &[("SENT", Some("1"), None), ("SENT", None, None)], None, 0, &[]),
+        (SERVER, "message", &[("SENT", Some("1"), None), ("SENT", Some("-1"), None)], None, 0, &[]),
+        // Some events were not sent.
+        (SERVER, "message", &[("SENT", Some("1"), None)], None, 1, &[]),
+        // An attribute of the span wins.
+        (
+            SERVER,
+            "message",
+            &[("SENT", Some("1"), Some("5"))],
+            Some("http.response.size"),
+            0,
+            &["response | 42 | 5 | http.response.size"],
+        ),
+        (
+            CLIENT,
+            "message",
+            &[("SENT", Some(huge.as_str()), None), ("SENT", Some("1"), None)],
+            None,
+            0,
+            &["request | 9223372036854775807 | ∅ | message.compressed_size"],
+        ),
+        (CLIENT, "message", &[("LOST", Some("1"), None)], None, 0, &[]),
+        (CLIENT, "exception", &[("SENT", Some("1"), None)], None, 0, &[]),
+        // A span inside a service is no call.
+        (1, "message", &[("SENT", Some("1"), None)], None, 0, &[]),
+    ]
+        as [(i32, &str, &[Sent<'_>], Option<&str>, u32, &[&str]); 11]
+    {
+        let prefix = if name == "rpc.message" { "rpc.message" } else { "message" };
+        let events = messages.iter().enumerate().map(|(id, (kind, compressed, uncompressed))| {
+            let mut pairs = vec![(format!("{prefix}.type"), (*kind).to_owned())];
+            pairs.push((format!("{prefix}.id"), (id + 1).to_string()));
+            for (key, value) in
+                [("compressed_size", compressed), ("uncompressed_size", uncompressed)]
+            {
+                pairs.extend(value.map(|value| (format!("{prefix}.{key}"), value.to_owned())));
+            }
+            let pairs: Vec<_> = pairs.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+            Event { name: name.to_owned(), attributes: attributes(&pairs), ..Event::default() }
+        });
+        let own: Vec<_> = attribute.map(|name| (name, "42")).into_iter().collect();
+        let call = ProtoSpan {
+            events: events.collect(),
+            dropped_events_count: dropped,
+            ..span(kind, &own)
+        };
+        let decoded = decode(&request(&[], vec![call])).unwrap();
+        let columns = ["direction", "wire_bytes", "uncompressed_bytes", "source_attribute"];
+        assert_eq!(cells(&decoded, Table::PayloadSizes, &columns), expected, "{messages:?}");
+    }
+}
+
+#[test]
 fn what_a_request_repeats_is_paid_for() {
     // A megabyte of resource on each of 4,000 spans would be 8 GB of rows.
     let large = "x".repeat(1 << 20);
