@@ -35,6 +35,8 @@ from peers import (  # noqa: E402
     serve,
 )
 
+import sizes  # noqa: E402
+
 # Orders of each sender: more than one batch of every exporter (512 spans).
 ORDERS = 700
 SENDER_SECONDS = 60
@@ -112,6 +114,8 @@ class Case:
                 found = self.check(service) if form else self.check_profiles(service)
                 say(f"{service}: {'; '.join(found) or 'all arrived'}")
                 faults += [f"{service}: {fault}" for fault in found]
+        with self.leaving_out("the sizes of bodies"):
+            faults += sizes.try_recipes(self)
         return faults
 
     def send(self, service, command, form, settings):

@@ -209,7 +209,7 @@ impl Buckets {
                     zero_threshold: earlier_threshold,
                     counts: earlier_counts,
                 },
-            ) if zero_threshold == earlier_threshold => {
+            ) if zero_threshold.to_bits() == earlier_threshold.to_bits() => {
                 let common = *scale.min(earlier_scale);
                 let mut rest = coarser(counts, scale - common);
                 for (index, before) in coarser(earlier_counts, earlier_scale - common) {

@@ -165,7 +165,7 @@ proptest! {
         let kept = point(&values, exponential(&values, scale)).to_histogram();
         prop_assert_eq!(kept.zero_count + kept.counts.iter().sum::<i64>(), values.len() as i64);
         let exact = exact(&values, q) as f64;
-        let factor = 2f64.powf(1.0 / 2f64.powi(scale as i32)) * 1.000001;
+        let factor = 2f64.powf(2f64.powf(-(scale as f64))) * 1.000001;
         let estimate = kept.quantile(q).unwrap();
         prop_assert!(estimate >= exact / factor - 1.0 && estimate <= exact * factor + 1.0,
             "{estimate} for {exact} at {scale}");
