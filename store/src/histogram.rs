@@ -13,8 +13,11 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Fields, Int64Type};
 
+mod received;
 #[cfg(test)]
 mod tests;
+
+pub use received::{Buckets, Received};
 
 /// Scale of every histogram that Upriver records itself: buckets 2.2 % wide, so a percentile is
 /// within 1.1 % of the exact one.
@@ -61,31 +64,39 @@ impl Histogram {
     /// Adds a value; a negative one counts as 0.
     pub fn record(&mut self, value: i64) {
         let value = value.max(0);
-        self.count += 1;
+        self.count = self.count.saturating_add(1);
         self.sum = self.sum.saturating_add(value);
         self.min = self.min.min(value);
         self.max = self.max.max(value);
-        if value == 0 {
-            self.zero_count += 1;
-        } else {
-            *self.bucket(bucket_index(value) >> (SCALE - self.scale)) += 1;
-        }
+        self.add_to_bucket(value, 1);
     }
 
-    /// Adds all values of another histogram. The result has the coarser of the two scales.
+    /// Counts `count` values of this size in their bucket, and nowhere else.
+    fn add_to_bucket(&mut self, value: i64, count: i64) {
+        let counter = if value <= 0 {
+            &mut self.zero_count
+        } else {
+            self.bucket(bucket_index(value) >> (SCALE - self.scale))
+        };
+        *counter = counter.saturating_add(count);
+    }
+
+    /// Adds all values of another histogram. The result has the coarser of the two scales. Counts,
+    /// which others may have sent, saturate.
     pub fn merge(&mut self, other: &Self) {
         if other.count == 0 {
             return;
         }
-        self.count += other.count;
+        self.count = self.count.saturating_add(other.count);
         self.sum = self.sum.saturating_add(other.sum);
         self.min = self.min.min(other.min);
         self.max = self.max.max(other.max);
-        self.zero_count += other.zero_count;
+        self.zero_count = self.zero_count.saturating_add(other.zero_count);
         self.downscale_to(other.scale);
         let shift = other.scale - self.scale;
         for (i, count) in other.counts.iter().enumerate().filter(|(_, count)| **count != 0) {
-            *self.bucket((other.offset + i as i64) >> shift) += count;
+            let counter = self.bucket((other.offset + i as i64) >> shift);
+            *counter = counter.saturating_add(*count);
         }
     }
 
@@ -162,7 +173,8 @@ impl Histogram {
         self.scale = scale;
         let offset = self.offset;
         for (i, count) in counts.into_iter().enumerate().filter(|(_, count)| *count != 0) {
-            *self.bucket((offset + i as i64) >> shift) += count;
+            let counter = self.bucket((offset + i as i64) >> shift);
+            *counter = counter.saturating_add(count);
         }
     }
 

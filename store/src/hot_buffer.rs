@@ -1,8 +1,10 @@
 //! Rows that are durable in the log and in no table yet, in the order of their sequences.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+use arrow::array::RecordBatch;
 
 use crate::batch::TableBatch;
 use crate::time::UnixNanos;
@@ -16,6 +18,9 @@ pub(crate) struct HotBatch {
     pub(crate) sequence: u64,
     pub(crate) received: UnixNanos,
     pub(crate) rows: Vec<TableBatch>,
+    /// What its metrics of body sizes add to `edge_minutes`, once that was worked out. It depends on
+    /// the batches before, so it is worked out once and kept as long as the batch.
+    pub(crate) size_minutes: OnceLock<RecordBatch>,
     bytes: usize,
 }
 
@@ -23,7 +28,7 @@ impl HotBatch {
     /// The rows of the record with this sequence.
     pub(crate) fn new(sequence: u64, received: UnixNanos, rows: Vec<TableBatch>) -> Self {
         let bytes = rows.iter().map(|batch| batch.rows.get_array_memory_size()).sum();
-        Self { sequence, received, rows, bytes }
+        Self { sequence, received, rows, size_minutes: OnceLock::new(), bytes }
     }
 
     fn row_count(&self) -> u64 {

@@ -1,4 +1,5 @@
-//! Rows of minutes from rows of spans and bodies: pure functions of the set of rows.
+//! Rows of minutes from rows of spans and bodies: pure functions of the set of rows. Metrics of body
+//! sizes add to edges too; where they are cumulative, the order of the rows counts.
 //!
 //! What comes out is additive: two parts of a minute may lie in two rows, and [`merge_partials`]
 //! puts them together when files are compacted.
@@ -6,10 +7,12 @@
 mod edges;
 mod merge;
 mod operations;
+mod size_metrics;
 
 pub use edges::edge_minutes;
 pub use merge::merge_partials;
 pub use operations::operation_minutes;
+pub use size_metrics::{SizeMetrics, has_sizes};
 
 #[cfg(test)]
 mod tests;

@@ -339,7 +339,7 @@ impl Core {
 fn check_rows(batches: &[TableBatch]) -> Result<(), StoreError> {
     for TableBatch { table, rows } in batches {
         let problem = if prepare::is_derived(*table) {
-            "its rows are derived from spans"
+            "its rows are derived from others"
         } else if rows.schema().fields() != table.schema().fields() {
             "the rows have other columns"
         } else {

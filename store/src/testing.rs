@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, Date32Array, Int64Array, RecordBatch, StringArray,
+    ArrayRef, BinaryArray, Date32Array, Float64Array, Float64Builder, Int64Array, Int64Builder,
+    ListBuilder, MapBuilder, MapFieldNames, RecordBatch, StringArray, StringBuilder,
     TimestampMicrosecondArray, new_null_array,
 };
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, Field};
 
 use crate::schema::{Kind, Table};
 use crate::time::UnixNanos;
@@ -82,6 +83,95 @@ pub(crate) fn spans(spans: &[Span<'_>]) -> RecordBatch {
         }
     });
     RecordBatch::try_new(Table::Spans.schema(), columns.collect()).unwrap()
+}
+
+/// A data point of an explicit histogram with the bounds 100 and 1,000.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SizePoint<'a> {
+    pub(crate) metric: &'a str,
+    pub(crate) service: &'a str,
+    pub(crate) scope: &'a str,
+    pub(crate) unit: &'a str,
+    pub(crate) temporality: &'a str,
+    pub(crate) start: i64,
+    pub(crate) time: i64,
+    pub(crate) counts: [i64; 3],
+    pub(crate) sum: f64,
+    pub(crate) attributes: &'a [(&'a str, &'a str)],
+}
+
+impl SizePoint<'_> {
+    /// Three delta responses of 50 bytes to `GET /sku`, as the service `stock` measured them.
+    pub(crate) fn new(time: i64) -> Self {
+        Self {
+            metric: "http.server.response.body.size",
+            service: "stock",
+            scope: "",
+            unit: "By",
+            temporality: "delta",
+            start: 0,
+            time,
+            counts: [3, 0, 0],
+            sum: 150.0,
+            attributes: &[("http.request.method", "GET"), ("http.route", "/sku")],
+        }
+    }
+}
+
+/// The points as rows of `metric_histograms`, the way a decoder gives them.
+pub(crate) fn size_points(points: &[SizePoint<'_>]) -> RecordBatch {
+    let texts = |of: &dyn Fn(&SizePoint<'_>) -> String| -> ArrayRef {
+        Arc::new(points.iter().map(|point| Some(of(point))).collect::<StringArray>())
+    };
+    let integers = |of: &dyn Fn(&SizePoint<'_>) -> i64| -> ArrayRef {
+        Arc::new(points.iter().map(of).collect::<Int64Array>())
+    };
+    let element = |kind| Arc::new(Field::new("element", kind, true));
+    let mut bounds = ListBuilder::new(Float64Builder::new()).with_field(element(DataType::Float64));
+    let mut counts = ListBuilder::new(Int64Builder::new()).with_field(element(DataType::Int64));
+    let names = MapFieldNames {
+        entry: "key_value".to_owned(),
+        key: "key".to_owned(),
+        value: "value".to_owned(),
+    };
+    let mut attributes = MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new());
+    for point in points {
+        bounds.append_value([Some(100.0), Some(1_000.0)]);
+        counts.append_value(point.counts.map(Some));
+        for (key, value) in point.attributes {
+            attributes.keys().append_value(key);
+            attributes.values().append_value(value);
+        }
+        attributes.append(true).unwrap();
+    }
+    // A series is what its texts are.
+    let series = |point: &SizePoint<'_>| {
+        let texts = format!("{}{}{:?}", point.metric, point.service, point.attributes);
+        texts.bytes().fold(7i64, |hash, byte| hash.wrapping_mul(31) + i64::from(byte))
+    };
+    let micros = points.iter().map(|point| UnixNanos(point.time).micros());
+    let dates = points.iter().map(|point| UnixNanos(point.time).date());
+    let given: [(&str, ArrayRef); 15] = [
+        (
+            "time",
+            Arc::new(TimestampMicrosecondArray::from_iter_values(micros).with_timezone("UTC")),
+        ),
+        ("time_unix_nano", integers(&|point| point.time)),
+        ("start_unix_nano", integers(&|point| point.start)),
+        ("metric_name", texts(&|point| point.metric.to_owned())),
+        ("service_name", texts(&|point| point.service.to_owned())),
+        ("scope_name", texts(&|point| point.scope.to_owned())),
+        ("unit", texts(&|point| point.unit.to_owned())),
+        ("temporality", texts(&|point| point.temporality.to_owned())),
+        ("series_id", integers(&series)),
+        ("count", integers(&|point| point.counts.iter().sum())),
+        ("sum", Arc::new(points.iter().map(|point| Some(point.sum)).collect::<Float64Array>())),
+        ("explicit_bounds", Arc::new(bounds.finish())),
+        ("bucket_counts", Arc::new(counts.finish())),
+        ("attributes", Arc::new(attributes.finish())),
+        ("date", Arc::new(Date32Array::from_iter_values(dates))),
+    ];
+    rows(Table::MetricHistograms, points.len(), &given)
 }
 
 /// Rows of any table: the columns that are given, plain values in the others.

@@ -36,6 +36,7 @@ from peers import (  # noqa: E402
 )
 
 import profilers  # noqa: E402
+import sizes  # noqa: E402
 from recorder import Recorder  # noqa: E402
 
 # Orders of each sender: more than one batch of every exporter (512 spans).
@@ -161,6 +162,8 @@ class Case:
                 found, what = self.profile(service, profiler)
                 say(f"{service}: {'; '.join(found) or 'all arrived'} ({what})")
                 faults += [f"{service}: {fault}" for fault in found]
+        with self.leaving_out("the sizes of bodies"):
+            faults += sizes.try_recipes(self)
         return faults
 
     def profile(self, service, profiler):

@@ -3,7 +3,8 @@
 //!
 //! Windows are cut to their whole minutes, since a rollup row covers a minute. Sizes are in bytes.
 //! Per edge, direction and measure the server's report is used where it has any now, else the
-//! client's, never both. `growth` is the ratio of the 99th percentiles.
+//! client's, never both; histograms of the instrumentation (`source` is `metrics`) only where no
+//! span tells. `growth` is the ratio of the 99th percentiles.
 
 use datafusion::error::Result;
 

@@ -1,5 +1,5 @@
--- The calls of one service to another over all stored time, as the server reported them where it
--- did, else as the client did. `client_service` is empty where the caller is not known.
+-- The calls of one service to another over all stored time, as the spans of the server reported them
+-- where it did, else as those of the client did. `client_service` is empty where the caller is not known.
 WITH reported AS (
   SELECT
     client_service,
@@ -14,6 +14,7 @@ WITH reported AS (
     hist_merge(request_wire_bytes) AS request_bytes,
     hist_merge(response_wire_bytes) AS response_bytes
   FROM edge_minutes
+  WHERE source IS DISTINCT FROM 'metrics'
   GROUP BY client_service, server_service, operation, reporter
 ),
 ranked AS (

@@ -5,7 +5,7 @@ use upriver_store::rollup;
 use upriver_store::schema::Table;
 use upriver_store::trace_index::TraceIndex;
 
-use crate::{profiles, shop, versions};
+use crate::{profiles, shop, sizes, versions};
 
 /// The fixture that a test file names.
 pub(crate) fn named(name: &str) -> Vec<TableBatch> {
@@ -14,6 +14,7 @@ pub(crate) fn named(name: &str) -> Vec<TableBatch> {
         "shop" => shop::batches(),
         "versions" => versions::batches(),
         "profiles" => profiles::batches(),
+        "sizes" => sizes::batches(),
         other => panic!("there is no fixture {other}"),
     }
 }
@@ -41,6 +42,11 @@ pub(crate) fn derived(batches: Vec<TableBatch>) -> Vec<TableBatch> {
                 let edges = rollup::edge_minutes(&[], std::slice::from_ref(&sizes), &index);
                 complete.push(TableBatch::new(Table::EdgeMinutes, edges));
                 complete.push(TableBatch::new(Table::PayloadSizes, sizes));
+            }
+            Table::MetricHistograms => {
+                let edges = rollup::SizeMetrics::default().edge_minutes(&[&batch.rows]);
+                complete.push(TableBatch::new(Table::EdgeMinutes, edges));
+                complete.push(batch);
             }
             _ => complete.push(batch),
         }

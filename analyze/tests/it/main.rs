@@ -13,6 +13,7 @@ mod profiles;
 mod rows;
 mod scans;
 mod shop;
+mod sizes;
 mod slt;
 mod store;
 mod versions;

@@ -38,6 +38,7 @@ files!(
     histograms,
     ids,
     payload_growth,
+    payload_growth_metrics,
     profile_diff,
     tables,
     views

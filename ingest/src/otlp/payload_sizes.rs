@@ -1,16 +1,21 @@
-//! Sizes of bodies from span attributes: `payload_sizes`.
+//! Sizes of bodies from spans and their events: `payload_sizes`.
 //!
 //! In order of preference: `http.*.body.size`, the older `http.*_content_length`, a captured
-//! `content-length` header; for messages `messaging.message.body.size` and its older names (the
-//! message is the request). Sizes before compression come from the older `*_uncompressed`.
+//! `content-length` header, the whole message (`http.*.size`), the messages of an rpc; for messaging
+//! `messaging.message.body.size`, its older names and `messaging.message.envelope.size` (the message
+//! is the request). Sizes before compression come from the older `*_uncompressed`, else from the
+//! messages of an rpc.
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use upriver_store::schema::Table;
 
+use self::messages::Messages;
 use super::attributes::Attributes;
 use super::traces::{Reporter, SpanFacts};
 use super::wire::WireError;
 use crate::rows::{BytesBuilder, DateBuilder, IntBuilder, TextBuilder, TimeBuilder, table_rows};
+
+pub(super) mod messages;
 
 table_rows! {
     /// Rows of `payload_sizes`.
@@ -57,6 +62,8 @@ fn measure_of(key: &str) -> Option<(Direction, Measure)> {
         "http.response.body.size" => (Response, Wire(0)),
         "http.request_content_length" => (Request, Wire(1)),
         "http.response_content_length" => (Response, Wire(1)),
+        "azure.cosmosdb.request.body.size" => (Request, Wire(1)),
+        "db.cosmosdb.request_content_length" => (Request, Wire(2)),
         "messaging.message.payload_size_bytes" => (Request, Wire(1)),
         "messaging.message_payload_size_bytes" => (Request, Wire(2)),
         // Python replaces the hyphen.
@@ -66,11 +73,19 @@ fn measure_of(key: &str) -> Option<(Direction, Measure)> {
         "http.response.header.content-length" | "http.response.header.content_length" => {
             (Response, Wire(3))
         }
+        // With the request line or status and the headers.
+        "http.request.size" => (Request, Wire(4)),
+        "http.response.size" => (Response, Wire(4)),
+        // With the message's metadata.
+        "messaging.message.envelope.size" => (Request, Wire(4)),
         "http.request_content_length_uncompressed" => (Request, Uncompressed),
         "http.response_content_length_uncompressed" => (Response, Uncompressed),
         _ => return None,
     })
 }
+
+/// The rank of the messages of an rpc: any attribute of the span counts before them.
+const MESSAGES: Measure = Measure::Wire(5);
 
 /// A body that a span reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,6 +107,16 @@ impl<'a> Body<'a> {
         }
     }
 
+    /// What the messages say, where no attribute of the span said it.
+    fn add_messages(&mut self, messages: &messages::Sums<'a>) {
+        if let Some((bytes, attribute)) = messages.compressed() {
+            self.add(MESSAGES, bytes, attribute);
+        }
+        if self.uncompressed.is_none() {
+            self.uncompressed = messages.uncompressed();
+        }
+    }
+
     fn attribute(&self) -> Option<&'a str> {
         self.wire.map(|(.., name)| name).or_else(|| self.uncompressed.map(|(_, name)| name))
     }
@@ -103,6 +128,7 @@ impl PayloadSizeRows {
         &mut self,
         span: &SpanFacts<'_>,
         attributes: &Attributes<'_>,
+        messages: &Messages,
     ) -> Result<(), WireError> {
         let Some(reporter) = span.kind.reporter() else {
             return Ok(());
@@ -116,6 +142,12 @@ impl PayloadSizeRows {
                 Direction::Response => response.add(measure, bytes, key),
             }
         }
+        let (sent, received) = match reporter {
+            Reporter::Client => (&mut request, &mut response),
+            Reporter::Server => (&mut response, &mut request),
+        };
+        sent.add_messages(&messages.sent);
+        received.add_messages(&messages.received);
         self.append_body(span, reporter, ("request", &request));
         self.append_body(span, reporter, ("response", &response));
         Ok(())

@@ -9,6 +9,7 @@ use upriver_store::time::UnixNanos;
 use super::attributes::{Attributes, AttributesBuilder};
 use super::operation::operation;
 use super::payload_sizes::PayloadSizeRows;
+use super::payload_sizes::messages::Messages;
 use super::promoted::Promoted;
 use super::resource::{Resource, Scope, text};
 use super::sampling::adjusted_count_micros;
@@ -121,6 +122,7 @@ struct Span<'a> {
     flags: u32,
     start: u64,
     end: u64,
+    dropped_events: u64,
     status_code: i32,
     status_message: &'a str,
 }
@@ -159,6 +161,9 @@ impl<'a> Span<'a> {
                 (8, field) => span.end = field.fixed64("Span.end_time_unix_nano")?,
                 (9, field) => parts.attributes.read(field.bytes("Span.attributes")?, budget)?,
                 (11, field) => parts.events.push(field.bytes("Span.events")?),
+                (12, field) => {
+                    span.dropped_events = field.varint("Span.dropped_events_count")?;
+                }
                 (13, field) => parts.links.push(field.bytes("Span.links")?),
                 (15, field) => span.read_status(field.bytes("Span.status")?)?,
                 (16, field) => span.flags = field.fixed32("Span.flags")?,
@@ -397,15 +402,16 @@ table_rows! {
 }
 
 impl SpanEventRows {
-    /// Adds an event; `attributes` is overwritten.
+    /// Adds an event; the attributes of `parts` are overwritten.
     fn append<'a>(
         &mut self,
         event: &'a [u8],
         span: &SpanFacts<'_>,
-        attributes: &mut Attributes<'a>,
+        parts: &mut EventParts<'a>,
         budget: &mut Budget,
     ) -> Result<(), Fault> {
         let (mut time, mut name) = (0, "");
+        let attributes = &mut parts.attributes;
         attributes.clear();
         for field in Reader::new(event, "Event") {
             match field? {
@@ -428,8 +434,18 @@ impl SpanEventRows {
         self.span_id.append_value(span.ids.span);
         self.trace_id.append_value(span.ids.trace);
         self.attributes.append(attributes)?;
+        parts.messages.add(name, attributes)?;
         Ok(())
     }
+}
+
+/// What events have in common. Kept from event to event.
+#[derive(Debug, Default)]
+struct EventParts<'a> {
+    /// Of the event that is read.
+    attributes: Attributes<'a>,
+    /// What the events of the span so far say of its messages.
+    messages: Messages,
 }
 
 /// The rows of a request so far.
@@ -439,7 +455,7 @@ struct TraceRows<'a> {
     events: SpanEventRows,
     payloads: PayloadSizeRows,
     parts: Parts<'a>,
-    event_attributes: Attributes<'a>,
+    event_parts: EventParts<'a>,
     accepted: u64,
     rejections: Rejections,
     budget: Budget,
@@ -484,18 +500,22 @@ impl<'a> TraceRows<'a> {
         self.spans.attributes.append(attributes)?;
         self.spans.append_links(&parts.links, &mut self.budget)?;
         self.append_events(&parts.events, &facts)?;
-        self.payloads.append(&facts, attributes)?;
+        let mut messages = self.event_parts.messages;
+        if span.dropped_events > 0 {
+            messages.events_were_dropped();
+        }
+        self.payloads.append(&facts, attributes, &messages)?;
         self.accepted = self.accepted.saturating_add(1);
         self.parts = parts;
         Ok(())
     }
 
     fn append_events(&mut self, events: &[&'a [u8]], facts: &SpanFacts<'_>) -> Result<(), Fault> {
+        self.event_parts.messages = Messages::default();
         let names = facts.name.len().saturating_add(facts.resource.service_name.len());
         for event in events {
             self.budget.spend(names.saturating_add(ROW_COST))?;
-            let attributes = &mut self.event_attributes;
-            self.events.append(event, facts, attributes, &mut self.budget)?;
+            self.events.append(event, facts, &mut self.event_parts, &mut self.budget)?;
         }
         self.spans.event_count.append_value(i64::try_from(events.len()).unwrap_or(i64::MAX));
         Ok(())

@@ -10,6 +10,11 @@ use crate::schema::Table;
 use crate::time::UnixNanos;
 use crate::trace_index::{TraceIndex, ValueOrNone, integers, texts};
 
+/// The text of `source` where spans and their bodies are counted.
+pub(super) const SPANS: &str = "spans";
+/// The text of `source` where the instrumentation's own histograms are.
+pub(super) const METRICS: &str = "metrics";
+
 /// What makes two calls count in the same row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct EdgeKey<'a> {
@@ -20,6 +25,7 @@ pub(super) struct EdgeKey<'a> {
     pub(super) reporter: &'a str,
     pub(super) version: Option<&'a str>,
     pub(super) environment: Option<&'a str>,
+    pub(super) source: &'a str,
 }
 
 /// What is added up.
@@ -34,7 +40,7 @@ pub(super) struct EdgeSums {
 }
 
 /// One row per minute, client, server, operation, reporter, version and environment, in the table's
-/// order. `index` names the services that answered the calls of `spans`.
+/// order, with source `spans`. `index` names the services that answered the calls of `spans`.
 pub fn edge_minutes(
     spans: &[RecordBatch],
     payload_sizes: &[RecordBatch],
@@ -72,6 +78,7 @@ pub(super) fn rows_of(sums: &BTreeMap<EdgeKey<'_>, EdgeSums>) -> RecordBatch {
             Value::Text(Some(key.reporter)),
             Value::Text(key.version),
             Value::Text(key.environment),
+            Value::Text(Some(key.source)),
             Value::Int(sum.spans),
             Value::Int(sum.errors),
             Value::Int(sum.adjusted_micros),
@@ -150,6 +157,7 @@ impl<'a> CallColumns<'a> {
             reporter,
             version: self.version.value_or_none(row),
             environment: self.environment.value_or_none(row),
+            source: SPANS,
         })
     }
 
@@ -200,6 +208,7 @@ impl<'a> BodyColumns<'a> {
             reporter: self.reporter.value(row),
             version: self.version.value_or_none(row),
             environment: self.environment.value_or_none(row),
+            source: SPANS,
         })
     }
 

@@ -63,6 +63,7 @@ fn merge_edges(rows: &RecordBatch) -> Option<RecordBatch> {
     let (client, server) = (text("client_service")?, text("server_service")?);
     let (operation, reporter) = (text("operation")?, text("reporter")?);
     let (version, environment) = (text("service_version")?, text("deployment_environment_name")?);
+    let source = text("source")?;
     let (spans, errors) = (integers(rows, "span_count")?, integers(rows, "error_count")?);
     let adjusted = integers(rows, "adjusted_count_micros")?;
     let duration = histograms(rows, "duration")?;
@@ -83,6 +84,8 @@ fn merge_edges(rows: &RecordBatch) -> Option<RecordBatch> {
             reporter: reporter.value(row),
             version: version.value_or_none(row),
             environment: environment.value_or_none(row),
+            // Rows of before the column was there are of spans.
+            source: source.value_or_none(row).unwrap_or(edges::SPANS),
         };
         let sum = sums.entry(key).or_default();
         sum.spans += spans.value(row);

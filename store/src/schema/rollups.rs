@@ -37,7 +37,11 @@ pub(super) const EDGE_MINUTES: Definition = Definition {
     sort: &["client_service", "server_service", "operation", "time"],
     columns: &[
         column("time", Time, "Start of the minute."),
-        column("client_service", Text, "Service that called; empty where unknown."),
+        column(
+            "client_service",
+            Text,
+            "Service that called; empty where unknown, and where a server's metrics report.",
+        ),
         column(
             "server_service",
             Text,
@@ -51,7 +55,12 @@ pub(super) const EDGE_MINUTES: Definition = Definition {
         ),
         optional("service_version", Text, "`service.version` of the reporter."),
         optional("deployment_environment_name", Text, "Environment of the reporter."),
-        column("span_count", Int, "Number of calls."),
+        optional(
+            "source",
+            Text,
+            "`spans`, or `metrics` for sizes from the reporter's own histograms ([payload-sizes.md](payload-sizes.md)); null is `spans`. Both can report the same calls: use one of them, never both.",
+        ),
+        column("span_count", Int, "Number of calls; 0 in rows from metrics."),
         column("error_count", Int, "Calls with status `ERROR`."),
         column("adjusted_count_micros", Int, "Calls that they stand for, in millionths."),
         optional(
@@ -59,7 +68,11 @@ pub(super) const EDGE_MINUTES: Definition = Definition {
             Histogram,
             "Durations in nanoseconds; null in rows that carry sizes only.",
         ),
-        optional("request_wire_bytes", Histogram, "Request bodies as transferred."),
+        optional(
+            "request_wire_bytes",
+            Histogram,
+            "Request bodies as transferred. From metrics minimum and maximum are bounds, and percentiles as exact as the sender's buckets.",
+        ),
         optional("response_wire_bytes", Histogram, "Response bodies as transferred."),
         optional("request_uncompressed_bytes", Histogram, "Request bodies before compression."),
         optional("response_uncompressed_bytes", Histogram, "Response bodies before compression."),

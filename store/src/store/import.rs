@@ -48,12 +48,13 @@ impl Core {
             }
         }
         let skipped = concerned.difference(&lacking).copied().collect();
-        let core = Arc::clone(self);
+        let (core, source_name) = (Arc::clone(self), source.to_owned());
         let work = move || {
             let mut enricher = core.shared.enricher();
-            // Also where nothing is added: the next chunk's spans may have their parents here.
-            enricher.learn_rows(&batches);
-            enricher.rows_for(&batches, |table| lacking.contains(&table))
+            // Also where nothing is added: the next chunk's spans may have their parents here, and
+            // its points the ones before.
+            let size_minutes = enricher.learn_import(&source_name, &batches);
+            enricher.rows_for(&batches, size_minutes, |table| lacking.contains(&table))
         };
         let rows = blocking::run("preparing an import", work).await??;
         let added = self.add(&mut writers, rows, (source, chunk)).await?;
@@ -96,5 +97,5 @@ pub(super) async fn is_finished(writers: &Writers, source: &str) -> Result<bool,
 /// The tables that get rows from these, derived ones included.
 fn concerned(batches: &[TableBatch]) -> BTreeSet<Table> {
     let filled = batches.iter().filter(|batch| batch.rows.num_rows() > 0);
-    filled.flat_map(|batch| derived(batch.table).iter().copied().chain([batch.table])).collect()
+    filled.flat_map(|batch| derived(batch).iter().copied().chain([batch.table])).collect()
 }

@@ -197,7 +197,7 @@ impl Replay {
         if self.passed.needs(&batch) {
             self.state.hot.push(batch);
         } else {
-            self.enricher.learn_rows(&batch.rows);
+            self.enricher.learn_batch(&batch);
         }
         Ok(())
     }

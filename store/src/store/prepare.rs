@@ -6,12 +6,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
 
 use super::stacks;
 use crate::batch::TableBatch;
 use crate::error::StoreError;
 use crate::hot_buffer::HotBatch;
-use crate::rollup;
+use crate::rollup::{self, SizeMetrics};
 use crate::schema::Table;
 use crate::trace_index::TraceIndex;
 
@@ -39,15 +40,16 @@ impl Passed {
     /// Whether some table, derived ones included, still needs rows of this batch.
     pub(crate) fn needs(&self, batch: &HotBatch) -> bool {
         let lacks = |table: &Table| batch.sequence > self.of(*table);
-        batch.rows.iter().any(|rows| lacks(&rows.table) || derived(rows.table).iter().any(lacks))
+        batch.rows.iter().any(|rows| lacks(&rows.table) || derived(rows).iter().any(lacks))
     }
 }
 
-/// The tables that are derived from rows of this one.
-pub(crate) fn derived(table: Table) -> &'static [Table] {
-    match table {
+/// The tables that are derived from these rows.
+pub(crate) fn derived(batch: &TableBatch) -> &'static [Table] {
+    match batch.table {
         Table::Spans => &[Table::OperationMinutes, Table::EdgeMinutes],
         Table::PayloadSizes => &[Table::EdgeMinutes],
+        Table::MetricHistograms if rollup::has_sizes(&batch.rows) => &[Table::EdgeMinutes],
         _ => &[],
     }
 }
@@ -57,27 +59,52 @@ pub(crate) fn is_derived(table: Table) -> bool {
     matches!(table, Table::OperationMinutes | Table::EdgeMinutes)
 }
 
-/// Fills in what a row alone does not say: its parent, its children.
+/// Fills in what a row alone does not say: its parent, its children, the point of its series before.
 #[derive(Debug, Default)]
 pub(crate) struct Enricher {
     index: TraceIndex,
+    sizes: SizeMetrics,
+    /// The source that was imported last, and the same of its rows: a file tells of another time.
+    imported: (String, SizeMetrics),
     /// The newest logged batch that the index knows.
     indexed: u64,
 }
 
 impl Enricher {
-    /// Lets the index know the spans of batches that it has not seen. Batches come in the order of
-    /// their sequences, none left out.
+    /// Learns batches that it has not seen. Batches come in the order of their sequences, none left
+    /// out.
     pub(crate) fn learn(&mut self, batches: &[Arc<HotBatch>]) {
         let new = batches.partition_point(|batch| batch.sequence <= self.indexed);
         for batch in &batches[new..] {
-            self.learn_rows(&batch.rows);
+            self.learn_batch(batch);
             self.indexed = batch.sequence;
         }
     }
 
-    /// Lets the index know the spans among these rows.
-    pub(crate) fn learn_rows(&mut self, rows: &[TableBatch]) {
+    /// Lets the index know the spans of the next batch, and works out what its metrics of body sizes
+    /// add to edges: the difference to the batches before.
+    pub(crate) fn learn_batch(&mut self, batch: &HotBatch) {
+        self.learn_spans(&batch.rows);
+        self.sizes.watch_from(batch.received);
+        if let Some(minutes) = size_minutes(&mut self.sizes, &batch.rows) {
+            batch.size_minutes.get_or_init(|| minutes);
+        }
+    }
+
+    /// Learns the next rows of an import; gives what their metrics of body sizes add to edges.
+    pub(crate) fn learn_import(
+        &mut self,
+        source: &str,
+        rows: &[TableBatch],
+    ) -> Option<RecordBatch> {
+        self.learn_spans(rows);
+        if self.imported.0 != source {
+            self.imported = (source.to_owned(), SizeMetrics::default());
+        }
+        size_minutes(&mut self.imported.1, rows)
+    }
+
+    fn learn_spans(&mut self, rows: &[TableBatch]) {
         for TableBatch { rows, .. } in rows.iter().filter(|rows| rows.table == Table::Spans) {
             self.index.insert(rows);
         }
@@ -95,6 +122,9 @@ impl Enricher {
             for rows in &batch.rows {
                 sorter.add(&self.index, rows, lacks);
             }
+            if lacks(Table::EdgeMinutes) {
+                sorter.size_minutes.extend(batch.size_minutes.get().cloned());
+            }
         }
         sorter.finish(&self.index)
     }
@@ -103,14 +133,24 @@ impl Enricher {
     pub(crate) fn rows_for(
         &self,
         batches: &[TableBatch],
+        size_minutes: Option<RecordBatch>,
         lacks: impl Fn(Table) -> bool,
     ) -> Result<Rows, StoreError> {
         let mut sorter = Sorter::default();
+        sorter.size_minutes.extend(size_minutes.filter(|_| lacks(Table::EdgeMinutes)));
         for rows in batches {
             sorter.add(&self.index, rows, &lacks);
         }
         sorter.finish(&self.index)
     }
+}
+
+/// What metrics of body sizes add to edges; `None` where there is none of them.
+fn size_minutes(sizes: &mut SizeMetrics, batches: &[TableBatch]) -> Option<RecordBatch> {
+    let histograms = batches.iter().filter(|batch| batch.table == Table::MetricHistograms);
+    let histograms: Vec<_> = histograms.map(|batch| &batch.rows).collect();
+    let is_any = histograms.iter().any(|rows| rollup::has_sizes(rows));
+    is_any.then(|| sizes.edge_minutes(&histograms))
 }
 
 /// Rows on their way to the tables and to what is derived from them.
@@ -120,12 +160,14 @@ struct Sorter {
     operation_spans: Vec<RecordBatch>,
     edge_spans: Vec<RecordBatch>,
     edge_payload_sizes: Vec<RecordBatch>,
+    /// Rows of `edge_minutes` already.
+    size_minutes: Vec<RecordBatch>,
 }
 
 impl Sorter {
     fn add(&mut self, index: &TraceIndex, batch: &TableBatch, lacks: impl Fn(Table) -> bool) {
         let table = batch.table;
-        let is_wanted = lacks(table) || derived(table).iter().any(|derived| lacks(*derived));
+        let is_wanted = lacks(table) || derived(batch).iter().any(|derived| lacks(*derived));
         if !is_wanted || batch.rows.num_rows() == 0 {
             return;
         }
@@ -158,12 +200,22 @@ impl Sorter {
             let rows = rollup::operation_minutes(&self.operation_spans);
             all.insert(Table::OperationMinutes, non_empty(rows));
         }
-        if !self.edge_spans.is_empty() || !self.edge_payload_sizes.is_empty() {
+        let has_calls = !self.edge_spans.is_empty() || !self.edge_payload_sizes.is_empty();
+        if has_calls || !self.size_minutes.is_empty() {
             let rows = rollup::edge_minutes(&self.edge_spans, &self.edge_payload_sizes, index);
-            all.insert(Table::EdgeMinutes, non_empty(rows));
+            let mut edges = non_empty(rows);
+            edges.extend(non_empty(merged(Table::EdgeMinutes, &self.size_minutes)?));
+            all.insert(Table::EdgeMinutes, edges);
         }
         Ok(all)
     }
+}
+
+/// Parts of minutes put together.
+fn merged(table: Table, parts: &[RecordBatch]) -> Result<RecordBatch, StoreError> {
+    let rows = concat_batches(&table.schema(), parts);
+    let rows = rows.map_err(|source| StoreError::Rows { table, source })?;
+    Ok(rollup::merge_partials(table, rows))
 }
 
 fn non_empty(rows: RecordBatch) -> Vec<RecordBatch> {

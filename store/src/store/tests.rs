@@ -4,6 +4,7 @@
 mod concurrent;
 mod crash;
 mod import;
+mod size_metrics;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -23,7 +24,7 @@ use crate::hot_buffer::HotBatch;
 use crate::reader::Reader;
 use crate::record::{Decode, DecodeFailure};
 use crate::rollup::merge_partials;
-use crate::testing::{self, Span};
+use crate::testing::{self, SizePoint, Span};
 
 const SECOND: i64 = 1_000_000_000;
 const CALL: u8 = 1;
@@ -90,6 +91,17 @@ fn decode_call(record: &LogRecord) -> Result<Vec<TableBatch>, DecodeFailure> {
             ),
             body(call, "server", 3, Some(2)),
         ]),
+        "sizes" => {
+            let point = SizePoint {
+                temporality: "cumulative",
+                start: -SECOND,
+                counts: [call, 0, 0],
+                sum: 50.0 * call as f64,
+                ..SizePoint::new(start)
+            };
+            let rows = testing::size_points(&[point]);
+            Ok(vec![TableBatch::new(Table::MetricHistograms, rows)])
+        }
         other => Err(DecodeFailure(format!("no service {other}"))),
     }
 }

@@ -116,6 +116,8 @@ fn the_canonical_form_ignores_order_and_divides_parts() {
 fn numbers_and_sizes_are_found_in_other_types() {
     let captured =
         Proto::ArrayValue(ArrayValue { values: vec![any(Proto::StringValue("158025".into()))] });
+    // As Node captures a header that was set as a number.
+    let number = Proto::ArrayValue(ArrayValue { values: vec![any(Proto::IntValue(1_234))] });
     let two = Proto::ArrayValue(ArrayValue {
         values: vec![any(Proto::IntValue(1)), any(Proto::IntValue(2))],
     });
@@ -128,6 +130,7 @@ fn numbers_and_sizes_are_found_in_other_types() {
         (Proto::DoubleValue(1e300), None, None),
         (Proto::IntValue(-1), Some(-1), None),
         (captured, None, Some(158_025)),
+        (number, None, Some(1_234)),
         (two, None, None),
     ] {
         let bytes = any(value.clone()).encode_to_vec();

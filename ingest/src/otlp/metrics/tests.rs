@@ -1,3 +1,4 @@
+use arrow::array::AsArray;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue};
@@ -11,9 +12,14 @@ use opentelemetry_proto::tonic::metrics::v1::{
 };
 use opentelemetry_proto::tonic::resource::v1::Resource as ProtoResource;
 use prost::Message;
+use upriver_store::histogram::HistogramColumn;
+use upriver_store::rollup::SizeMetrics;
 use upriver_store::schema::Table;
 
 use super::*;
+use crate::otlp::operation::operation as span_operation;
+use crate::otlp::promoted::Promoted;
+use crate::otlp::traces::SpanKind;
 use crate::rows::tests::cells;
 
 fn attribute(key: &str, value: &str) -> KeyValue {
@@ -215,4 +221,72 @@ fn a_series_is_resource_scope_metric_and_attributes() {
     assert_ne!(first, series(vec![a.clone()], "m", vec![a.clone(), b.clone()], 1));
     assert_ne!(first, series(vec![a.clone(), b.clone()], "n", vec![a.clone(), b.clone()], 1));
     assert_ne!(first, series(vec![a.clone(), b], "m", vec![a], 1));
+}
+
+/// Edges that a request's metrics of sizes add: client, server, operation, count, sum.
+fn edges(decoded: &Decoded) -> Vec<String> {
+    let batch = decoded.batches.iter().find(|batch| batch.table == Table::MetricHistograms);
+    let edges = SizeMetrics::default().edge_minutes(&[&batch.unwrap().rows]);
+    let text =
+        |name, row| edges.column_by_name(name).unwrap().as_string::<i32>().value(row).to_owned();
+    let sizes = HistogramColumn::new(edges.column_by_name("response_wire_bytes").unwrap()).unwrap();
+    let line = |row| {
+        let sizes = sizes.get(row).unwrap();
+        let [client, server, operation] =
+            ["client_service", "server_service", "operation"].map(|name| text(name, row));
+        format!("{client} > {server} {operation}: {} of {} bytes", sizes.count, sizes.sum)
+    };
+    (0..edges.num_rows()).map(line).collect()
+}
+
+#[test]
+fn histograms_of_sizes_name_the_edge_as_spans_do() {
+    for (attributes, operation) in [
+        (&[("http.request.method", "GET"), ("http.route", "/i/{id}")][..], "GET /i/{id}"),
+        (&[("http.method", "GET"), ("http.route", "/i")], "GET /i"),
+        (&[("http.method", "GET"), ("url.template", "/i")], "GET /i"),
+        (&[("http.request.method", "GET")], "GET"),
+        (&[("http.request.method", "GET"), ("http.route", "")], "GET"),
+        (&[("rpc.service", "a.B"), ("rpc.method", "C")], "a.B/C"),
+        (&[("rpc.service", "a.B"), ("rpc.method", "a.B/C")], "a.B/C"),
+        (&[("rpc.method", "a.B/C")], "a.B/C"),
+    ] {
+        let attributes: Vec<_> = attributes.iter().map(|(k, v)| attribute(k, v)).collect();
+        let explicit = proto::HistogramDataPoint {
+            attributes: attributes.clone(),
+            count: 2,
+            sum: Some(30.0),
+            bucket_counts: vec![2, 0],
+            explicit_bounds: vec![100.0],
+            ..proto::HistogramDataPoint::default()
+        };
+        let exponential = proto::ExponentialHistogramDataPoint {
+            attributes: attributes.clone(),
+            count: 1,
+            sum: Some(16.0),
+            scale: 20,
+            positive: Some(Buckets { offset: (4 << 20) - 1, bucket_counts: vec![1] }),
+            ..proto::ExponentialHistogramDataPoint::default()
+        };
+        let explicit = proto::Histogram { data_points: vec![explicit], aggregation_temporality: 1 };
+        let exponential = proto::ExponentialHistogram {
+            data_points: vec![exponential],
+            aggregation_temporality: 1,
+        };
+        let name = "http.server.response.body.size";
+        let decoded = shop(vec![
+            metric(name, Data::Histogram(explicit)),
+            metric(name, Data::ExponentialHistogram(exponential)),
+        ]);
+        assert_eq!(edges(&decoded), [format!(" > shop {operation}: 3 of 46 bytes")]);
+
+        // The conventions name a span without a route after its method.
+        let encoded: Vec<_> = attributes.iter().map(Message::encode_to_vec).collect();
+        let mut of_span = Attributes::default();
+        for attribute in &encoded {
+            of_span.read(attribute, &mut Budget::default()).unwrap();
+        }
+        let promoted = Promoted::read(&of_span, SpanKind::Server).unwrap();
+        assert_eq!(span_operation(&promoted, "GET"), operation);
+    }
 }

@@ -347,6 +347,137 @@ fn sizes_become_payload_rows() {
 }
 
 #[test]
+fn less_exact_sizes_count_where_nothing_better_is_there() {
+    for (kind, sizes, expected) in [
+        (
+            2,
+            &[("http.request.size", "300"), ("http.response.size", "400")][..],
+            &["request | 300 | ∅ | http.request.size", "response | 400 | ∅ | http.response.size"][..],
+        ),
+        (
+            2,
+            &[("http.response.size", "400"), ("http.response.header.content-length", "250")],
+            &["response | 250 | ∅ | http.response.header.content-length"],
+        ),
+        (
+            4,
+            &[("messaging.message.envelope.size", "120")],
+            &["request | 120 | ∅ | messaging.message.envelope.size"],
+        ),
+        (
+            4,
+            &[("messaging.message.envelope.size", "120"), ("messaging.message.body.size", "99")],
+            &["request | 99 | ∅ | messaging.message.body.size"],
+        ),
+        (
+            3,
+            &[("azure.cosmosdb.request.body.size", "7")],
+            &["request | 7 | ∅ | azure.cosmosdb.request.body.size"],
+        ),
+    ] {
+        let decoded = decode(&request(&[], vec![span(kind, sizes)])).unwrap();
+        let columns = ["direction", "wire_bytes", "uncompressed_bytes", "source_attribute"];
+        assert_eq!(cells(&decoded, Table::PayloadSizes, &columns), expected, "{sizes:?}");
+    }
+}
+
+/// Type, compressed and uncompressed size of a message.
+type Sent<'a> = (&'a str, Option<&'a str>, Option<&'a str>);
+
+const SERVER: i32 = 2;
+const CLIENT: i32 = 3;
+
+/// A span with these messages as events of this name.
+fn call(kind: i32, name: &str, messages: &[Sent<'_>]) -> ProtoSpan {
+    let prefix = if name == "rpc.message" { "rpc.message" } else { "message" };
+    let events = messages.iter().zip(1..).map(|((kind, compressed, uncompressed), id)| {
+        let mut pairs = vec![
+            (format!("{prefix}.type"), (*kind).to_owned()),
+            (format!("{prefix}.id"), i32::to_string(&id)),
+        ];
+        for (key, value) in [("compressed_size", compressed), ("uncompressed_size", uncompressed)] {
+            pairs.extend(value.map(|value| (format!("{prefix}.{key}"), value.to_owned())));
+        }
+        let pairs: Vec<_> = pairs.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        Event { name: name.to_owned(), attributes: attributes(&pairs), ..Event::default() }
+    });
+    ProtoSpan { events: events.collect(), ..span(kind, &[]) }
+}
+
+fn sizes_of(call: ProtoSpan) -> Vec<String> {
+    let decoded = decode(&request(&[], vec![call])).unwrap();
+    let columns = ["direction", "wire_bytes", "uncompressed_bytes", "source_attribute"];
+    cells(&decoded, Table::PayloadSizes, &columns)
+}
+
+#[test]
+fn messages_of_a_call_add_up_by_direction() {
+    let huge = i64::MAX.to_string();
+    for (kind, name, messages, expected) in [
+        (
+            CLIENT,
+            "rpc.message",
+            &[("SENT", Some("10"), Some("80")), ("RECEIVED", Some("20"), Some("160"))][..],
+            &[
+                "request | 10 | 80 | rpc.message.compressed_size",
+                "response | 20 | 160 | rpc.message.compressed_size",
+            ][..],
+        ),
+        // A server sends the response.
+        (
+            SERVER,
+            "rpc.message",
+            &[("RECEIVED", None, Some("7")), ("SENT", None, Some("9"))],
+            &[
+                "request | ∅ | 7 | rpc.message.uncompressed_size",
+                "response | ∅ | 9 | rpc.message.uncompressed_size",
+            ],
+        ),
+        // A stream: the sum. The older event.
+        (
+            SERVER,
+            "message",
+            &[("SENT", Some("1"), None), ("SENT", Some("2"), None), ("SENT", Some("4"), None)],
+            &["response | 7 | ∅ | message.compressed_size"],
+        ),
+        (
+            CLIENT,
+            "message",
+            &[("SENT", Some(huge.as_str()), None), ("SENT", Some("1"), None)],
+            &["request | 9223372036854775807 | ∅ | message.compressed_size"],
+        ),
+    ] {
+        assert_eq!(sizes_of(call(kind, name, messages)), expected, "{messages:?}");
+    }
+}
+
+#[test]
+fn a_part_of_the_messages_is_no_size() {
+    for (kind, name, messages) in [
+        (SERVER, "message", &[("SENT", Some("1"), None), ("SENT", None, None)][..]),
+        (SERVER, "message", &[("SENT", Some("1"), None), ("SENT", Some("-1"), None)]),
+        (CLIENT, "message", &[("LOST", Some("1"), None)]),
+        (CLIENT, "exception", &[("SENT", Some("1"), None)]),
+        // A span inside a service is no call.
+        (1, "message", &[("SENT", Some("1"), None)]),
+    ] {
+        assert_eq!(sizes_of(call(kind, name, messages)), Vec::<String>::new(), "{messages:?}");
+    }
+    let one = call(SERVER, "message", &[("SENT", Some("1"), None)]);
+    assert_eq!(sizes_of(one.clone()).len(), 1);
+    let cut = ProtoSpan { dropped_events_count: 1, ..one };
+    assert_eq!(sizes_of(cut), Vec::<String>::new());
+}
+
+#[test]
+fn an_attribute_of_the_span_counts_before_its_messages() {
+    let own = attributes(&[("http.response.size", "42")]);
+    let messages = call(SERVER, "message", &[("SENT", Some("1"), Some("5"))]);
+    let both = ProtoSpan { attributes: own, ..messages };
+    assert_eq!(sizes_of(both), ["response | 42 | 5 | http.response.size"]);
+}
+
+#[test]
 fn what_a_request_repeats_is_paid_for() {
     // A megabyte of resource on each of 4,000 spans would be 8 GB of rows.
     let large = "x".repeat(1 << 20);
