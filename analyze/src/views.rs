@@ -4,6 +4,7 @@
 //! | view | one row is |
 //! |---|---|
 //! | `changes` | a change of a service: sent by somebody, or inferred from `service.version` |
+//! | `version_minutes` | a version of a service in a minute, with its share of the requests |
 //! | `services` | a service in an environment, with its newest version |
 //! | `operations` | an operation of a service over all stored time |
 //! | `edges` | the calls of one service to another over all stored time |
@@ -20,8 +21,9 @@ use datafusion::logical_expr::TableType;
 use crate::template;
 
 /// Name and text; the texts read tables only.
-const VIEWS: [(&str, &str); 4] = [
+const VIEWS: [(&str, &str); 5] = [
     ("changes", include_str!("views/changes.sql")),
+    ("version_minutes", include_str!("views/version_minutes.sql")),
     ("services", include_str!("views/services.sql")),
     ("operations", include_str!("views/operations.sql")),
     ("edges", include_str!("views/edges.sql")),

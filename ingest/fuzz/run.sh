@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every fuzz target for so many seconds, one after the other, on the stable compiler:
+# Every fuzz target for so many seconds, on the stable compiler:
 #
 #   ingest/fuzz/run.sh SECONDS [TARGET...]
 #
@@ -46,17 +46,15 @@ fuzz_command() { cargo fuzz "$1" --fuzz-dir "$fuzz" --sanitizer none "${@:2}"; }
 if [ $# -gt 0 ]; then targets=("$@"); else mapfile -t targets < <(cargo fuzz list --fuzz-dir "$fuzz"); fi
 fuzz_command build
 
-outcome=0
-printf '%-20s %12s %9s %9s  %s\n' target runs coverage features findings
-for target in "${targets[@]}"; do
-  artifacts="$fuzz/artifacts/$target"
+# One target; prints its line, and on a finding what to do.
+fuzz_target() {
+  local target="$1" artifacts="$fuzz/artifacts/$1" found='' folder folders log runs coverage features file
   mkdir -p "$fuzz/corpus/$target" "$artifacts"
   folders=("$fuzz/corpus/$target" "$fuzz/seeds/$target")
   for folder in "testdata/fuzz-failures/$target" $(recorded_for "$target" | xargs -r -n1 printf "$recorded/%s\n"); do
     if [ -d "$folder" ]; then folders+=("$folder"); fi
   done
   log="$artifacts/last-run.log"
-  found=''
   fuzz_command run "$target" "${folders[@]}" -- -max_total_time="$seconds" -timeout="$timeout_s" \
     -rss_limit_mb="$rss_mb" -max_len="$input_bytes_max" -print_final_stats=1 >"$log" 2>&1 || found=yes
   runs="$(sed -n 's/^stat::number_of_executed_units: *//p' "$log" | tail -1)"
@@ -65,16 +63,31 @@ for target in "${targets[@]}"; do
   features="$(grep -oE 'ft: [0-9]+' "$log" | tail -1 | cut -d' ' -f2 || true)"
   printf '%-20s %12s %9s %9s  %s\n' "$target" "${runs:-?}" "${coverage:-?}" "${features:-?}" "${found:-none}"
   if [ -n "$found" ]; then
-    outcome=1
     tail -40 "$log"
     file="$(sed -n 's/.*Test unit written to //p' "$log" | tail -1)"
     if [ -n "$file" ]; then
       echo "to play it again: cargo fuzz run --fuzz-dir $fuzz --sanitizer none $target $file"
       echo "to keep it, once it is fixed: cp $file testdata/fuzz-failures/$target/"
     fi
-  elif [ -z "$coverage" ] || [ "$coverage" -lt 100 ]; then
-    echo "$target ran without coverage, so it searched nothing; see $log" >&2
-    outcome=1
+    return 1
   fi
+  if [ -z "$coverage" ] || [ "$coverage" -lt 100 ]; then
+    echo "$target ran without coverage, so it searched nothing; see $log" >&2
+    return 1
+  fi
+}
+
+# As many at a time as there are processors.
+outcome=0
+printf '%-20s %12s %9s %9s  %s\n' target runs coverage features findings
+running=0
+for target in "${targets[@]}"; do
+  if [ "$running" -ge "$(nproc)" ]; then
+    wait -n || outcome=1
+    running=$((running - 1))
+  fi
+  fuzz_target "$target" &
+  running=$((running + 1))
 done
+for ((; running > 0; running--)); do wait -n || outcome=1; done
 exit "$outcome"

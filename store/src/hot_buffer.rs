@@ -74,6 +74,17 @@ impl HotBuffer {
         self.batches.iter().take_while(is_settled).last().map(|batch| batch.sequence)
     }
 
+    /// The sequence up to which batches have to go so that the others take no more than `bytes`.
+    pub(crate) fn leaving(&self, bytes: usize) -> Option<u64> {
+        let mut left = self.bytes;
+        let goes = |batch: &&Arc<HotBatch>| {
+            let is_too_much = left > bytes;
+            left = left.saturating_sub(batch.bytes);
+            is_too_much
+        };
+        self.batches.iter().take_while(goes).last().map(|batch| batch.sequence)
+    }
+
     /// Forgets the batches up to this sequence.
     pub(crate) fn remove_up_to(&mut self, sequence: u64) {
         while let Some(oldest) = self.batches.front()

@@ -45,9 +45,10 @@ use crate::time::UnixNanos;
 pub use crate::wal::Durability;
 use crate::wal::{Delivery, Wal};
 
-/// Memory that rows may take before they are committed early; at twice this, appends are refused.
-/// Ten seconds at 100,000 spans a second take about 400 MB, and a commit needs a copy of it.
-const HOT_BYTES_MAX: usize = 512 << 20;
+/// Memory that rows may take before the older half of them is committed early; at twice this, appends
+/// are refused. A span with its events and sizes takes 1 to 2 KB: this is ten seconds at 8,000 spans a
+/// second, and at any rate the newest 30,000 spans wait for the rest of their traces.
+const HOT_BYTES_MAX: usize = 128 << 20;
 /// A commit costs a file and a log entry per table; ten seconds keep both few and restarts quick.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(10);
 /// Services export every 5 seconds by default (OpenTelemetry's batch span processor), so within
@@ -69,7 +70,8 @@ pub struct StoreOptions {
     pub commit_interval: Duration,
     /// How long rows wait for the other spans of their traces before they are committed.
     pub settle: Duration,
-    /// Memory of uncommitted rows over which a commit is forced; at twice this, appends are refused.
+    /// Memory of uncommitted rows over which the older ones are committed; at twice this, appends are
+    /// refused.
     pub hot_bytes_max: usize,
     /// Whether to go on without what cannot be read of a damaged log.
     pub wal_repair: bool,
@@ -200,16 +202,17 @@ impl Store {
         }
     }
 
-    /// Commits the rows that have waited for their traces as of `now`; all of them where they take
-    /// more memory than they may.
+    /// Commits the rows that have waited for their traces as of `now`; the older ones where they take
+    /// more memory than they may, down to half of it.
     pub async fn commit_settled(&self, now: UnixNanos) -> Result<(), StoreError> {
         let options = &self.core.options;
         let due = {
             let state = self.core.shared.lock();
+            let settled = state.hot.settled(now, options.settle);
             if state.hot.bytes() > options.hot_bytes_max {
-                state.hot.newest()
+                settled.max(state.hot.leaving(options.hot_bytes_max / 2))
             } else {
-                state.hot.settled(now, options.settle)
+                settled
             }
         };
         match due {

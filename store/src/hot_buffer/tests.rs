@@ -33,6 +33,22 @@ fn settled_is_a_prefix() {
 }
 
 #[test]
+fn what_goes_early_is_the_oldest() {
+    let rows = crate::testing::spans(&[crate::testing::Span::new(1, 1, 1)]);
+    let rows = || vec![TableBatch::new(crate::schema::Table::Spans, rows.clone())];
+    let mut buffer = HotBuffer::default();
+    assert_eq!(buffer.leaving(0), None);
+    for sequence in 1..=4 {
+        buffer.push(HotBatch::new(sequence, UnixNanos(1), rows()));
+    }
+    let one = buffer.bytes() / 4;
+    assert_eq!(buffer.leaving(4 * one), None);
+    assert_eq!(buffer.leaving(4 * one - 1), Some(1));
+    assert_eq!(buffer.leaving(2 * one), Some(2));
+    assert_eq!(buffer.leaving(0), Some(4));
+}
+
+#[test]
 fn removing_keeps_what_is_newer() {
     let mut buffer = buffer(&[1, 2, 3]);
     buffer.remove_up_to(2);
