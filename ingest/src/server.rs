@@ -49,6 +49,7 @@ mod profiles;
 mod push;
 mod rate;
 mod refusal;
+mod refusal_log;
 mod reply;
 mod rpc_status;
 mod signal;
@@ -67,6 +68,7 @@ pub use webhook_secrets::{DeploySecrets, WebhookSecret};
 use admission::{Admission, Charge};
 use counters::{Counters, Door, add};
 use refusal::{Class, Refusal};
+use refusal_log::RefusalLog;
 
 /// Tells the time of arrival. The servers read the clock, nothing below them does.
 #[derive(Clone)]
@@ -138,6 +140,7 @@ struct Shared {
     decoders: Semaphore,
     clock: Clock,
     counters: Counters,
+    refusals: RefusalLog,
 }
 
 impl fmt::Debug for Receiver {
@@ -199,6 +202,7 @@ impl Receiver {
             decoders: Semaphore::new(available_parallelism().map_or(1, NonZeroUsize::get)),
             clock,
             counters,
+            refusals: RefusalLog::default(),
         });
         let receiver =
             |slot: &Arc<StoreSlot>| Self { shared: Arc::clone(&shared), slot: Arc::clone(slot) };
@@ -237,7 +241,7 @@ impl Receiver {
         let outcome = taking.await;
         self.shared.counters.request(door, &outcome);
         if let Err(refusal) = &outcome {
-            log_refusal(door, refusal);
+            self.shared.refusals.note(door, refusal, self.shared.clock.now());
         }
         outcome
     }
@@ -326,15 +330,4 @@ fn change_ids(batches: &[TableBatch]) -> Vec<String> {
     let ids = deploys.filter_map(|batch| batch.rows.column_by_name("id"));
     let ids = ids.filter_map(|column| column.as_string_opt::<i32>());
     ids.flat_map(|column| column.iter().flatten().map(str::to_owned)).collect()
-}
-
-/// Refused requests are the sender's news; ours are failures.
-fn log_refusal(door: Door, refusal: &Refusal) {
-    let (receiver, transport) = (door.receiver(), door.transport());
-    let message = refusal.message.as_str();
-    if refusal.is_our_fault() {
-        tracing::warn!(name: "receiver.request.fail", receiver, transport, reason = message, "receiver.request.fail");
-    } else {
-        tracing::debug!(name: "receiver.request.refuse", receiver, transport, reason = message, "receiver.request.refuse");
-    }
 }

@@ -14,7 +14,7 @@ WITH reported AS (
     hist_merge(request_wire_bytes) AS request_bytes,
     hist_merge(response_wire_bytes) AS response_bytes
   FROM edge_minutes
-  WHERE source IS DISTINCT FROM 'metrics'
+  WHERE (source IS DISTINCT FROM 'metrics')
   GROUP BY client_service, server_service, operation, reporter
 ),
 ranked AS (

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use upriver_store::batch::TableBatch;
 use upriver_store::schema::Table;
 
+use crate::fixtures::derived;
 use crate::rows::rows;
 
 const BEFORE: &str = "2026-01-01T10:06:00Z";
@@ -17,7 +18,8 @@ pub(crate) fn batches() -> Vec<TableBatch> {
         responses("prices", BEFORE, 700, [400, 0, 0]),
         responses("prices", NOW, 700, [400, 0, 0]),
     ];
-    vec![rows(Table::MetricHistograms, metrics), rows(Table::PayloadSizes, [BEFORE, NOW].map(body))]
+    let sizes = rows(Table::PayloadSizes, [BEFORE, NOW].map(body));
+    derived(vec![rows(Table::MetricHistograms, metrics), sizes])
 }
 
 /// What 400 responses of one size in the minute before add.

@@ -41,6 +41,7 @@ files!(
     payload_growth_metrics,
     profile_diff,
     tables,
+    version_minutes,
     views
 );
 

@@ -17,7 +17,7 @@ pub(crate) struct Graph {
 impl Graph {
     pub(crate) async fn load(inquiry: &Inquiry<'_>, window: Window) -> Result<Self, RulesError> {
         let sql = format!(
-            "SELECT DISTINCT client_service, server_service FROM edge_minutes\nWHERE {} AND client_service <> '' AND client_service <> server_service AND source IS DISTINCT FROM 'metrics'\nORDER BY client_service, server_service",
+            "SELECT DISTINCT client_service, server_service FROM edge_minutes\nWHERE {} AND client_service <> '' AND client_service <> server_service AND (source IS DISTINCT FROM 'metrics')\nORDER BY client_service, server_service",
             within("time", window)
         );
         let rows = inquiry.rows("the calls between services", &sql).await?;

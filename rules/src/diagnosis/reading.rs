@@ -140,7 +140,7 @@ pub(crate) fn payload_rows(
             .into_iter()
             .map(|piece| match piece {
                 Piece::Minutes(part) => format!(
-                    "  SELECT '{period}' AS period{select}, p.{column} AS bytes FROM edge_minutes AS p\n  WHERE {condition} AND p.source IS DISTINCT FROM 'metrics' AND {}",
+                    "  SELECT '{period}' AS period{select}, p.{column} AS bytes FROM edge_minutes AS p\n  WHERE {condition} AND (p.source IS DISTINCT FROM 'metrics') AND {}",
                     within("p.time", part)
                 ),
                 Piece::Spans(part) => format!(

@@ -371,7 +371,8 @@ async fn a_full_hot_buffer_commits_early_and_refuses_at_twice_its_limit() {
     };
     assert!(matches!(error, StoreError::HotBufferFull { .. }) && error.is_retryable(), "{error}");
     check(&store, &records, "when full");
-    store.commit_settled(UnixNanos(0)).await.unwrap();
+    let now = records.last().expect("some were taken").received;
+    store.commit_settled(now).await.unwrap();
     let statistics = store.statistics();
     let newest = statistics.hot_bytes;
     assert!(0 < newest && newest <= probe.bytes(), "{newest} bytes wait for their traces");

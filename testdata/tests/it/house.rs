@@ -68,6 +68,26 @@ fn every_crate_is_in_the_table_of_edges() {
     }
 }
 
+/// A table of rules and tests is worth what its tests are: each that it names is there.
+#[test]
+fn every_test_that_the_documentation_names_exists() {
+    let text = read(&root().join("docs/otlp.md"));
+    let files = rust_files();
+    let mut named = 0;
+    for name in text.split('`').skip(1).step_by(2).filter(|text| text.contains("::")) {
+        let (module, test) = name.split_once("::").unwrap();
+        let is_of_module = |file: &&PathBuf| {
+            file.file_stem().is_some_and(|stem| stem == module)
+                || file.ends_with(format!("{module}/tests.rs"))
+        };
+        let function = format!("fn {test}()");
+        let found = files.iter().filter(is_of_module).any(|file| read(file).contains(&function));
+        assert!(found, "docs/otlp.md names {name}, which is nowhere");
+        named += 1;
+    }
+    assert!(named > 20, "{named} tests are named");
+}
+
 #[test]
 fn every_dependency_says_what_it_is_for() {
     let manifest = read(&root().join("Cargo.toml"));
