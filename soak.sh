@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What ./test.sh does for a moment, at full length: an hour of fuzzing over all targets, then a server
-# killed a hundred times. Takes about an hour and a half.
+# What ./test.sh does for a moment, at full length: an hour of fuzzing over all targets, a server killed a
+# hundred times, minutes of overload. Takes about an hour and a half.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -24,6 +24,10 @@ esac
 step "a server killed $crashes times while it is sent to"
 UPRIVER_CRASHES="$crashes" cargo test --package upriver-cli --test it --locked crash:: -- --nocapture ||
   failed+=('crashes')
+
+step 'two minutes of overload, and as long on a slow disk'
+UPRIVER_OVERLOAD_SECONDS=120 cargo test --package upriver-cli --test it --locked overload:: -- --nocapture --test-threads 1 ||
+  failed+=('overload')
 
 step 'done'
 if [ ${#left_out[@]} -gt 0 ]; then

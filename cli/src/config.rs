@@ -178,12 +178,13 @@ macro_rules! place {
 }
 
 /// Settings that the environment may give, besides the ones that are flags too.
-const ENVIRONMENT: [(&str, PlaceOf); 9] = [
+const ENVIRONMENT: [(&str, PlaceOf); 10] = [
     ("UPRIVER_OTLP_GRPC_INSECURE", |f| place!(f, receivers.otlp.protocols.grpc => insecure)),
     ("UPRIVER_OTLP_HTTP_INSECURE", |f| place!(f, receivers.otlp.protocols.http => insecure)),
     ("UPRIVER_API_INSECURE", |f| place!(f, api => insecure)),
     ("UPRIVER_DURABILITY", |f| place!(f, storage => durability)),
     ("UPRIVER_COMMIT_INTERVAL", |f| place!(f, storage => commit_interval)),
+    ("UPRIVER_HOT_MEMORY", |f| place!(f, storage => hot_memory)),
     ("UPRIVER_QUERY_MEMORY_LIMIT", |f| place!(f, query => memory_limit)),
     ("UPRIVER_QUERY_TIMEOUT", |f| place!(f, query => timeout)),
     ("UPRIVER_LOG_LEVEL", |f| place!(f, service.telemetry.logs => level)),
@@ -330,7 +331,14 @@ impl Reader<'_> {
         let durability_given = storage.durability.as_ref();
         self.set("storage.durability", durability_given, durability, &mut store.durability)?;
         let interval = storage.commit_interval.as_ref();
-        self.set("storage.commit_interval", interval, positive_duration, &mut store.commit_interval)
+        self.set(
+            "storage.commit_interval",
+            interval,
+            positive_duration,
+            &mut store.commit_interval,
+        )?;
+        let hot = storage.hot_memory.as_ref();
+        self.set("storage.hot_memory", hot, value::bytes, &mut store.hot_bytes_max)
     }
 
     fn faults(&self, store: &mut StoreOptions) -> Result<(), ConfigError> {

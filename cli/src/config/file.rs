@@ -147,6 +147,7 @@ section!(
         wal: Given,
         durability: Given,
         commit_interval: Given,
+        hot_memory: Given,
         retention: Retention,
     }
 );

@@ -104,7 +104,7 @@ receivers:
         cors: { allowed_origins: ["https://shop.example"] }
 api: { endpoint: "0.0.0.0:80", insecure: true, cors: { allowed_origins: ["*"] } }
 query: { postgres: { enabled: false }, memory_limit: 512MiB, timeout: 1m30s }
-storage: { path: /data, wal: /wal, durability: "interval:100ms", commit_interval: 500ms }
+storage: { path: /data, wal: /wal, durability: "interval:100ms", commit_interval: 500ms, hot_memory: 64MiB }
 service:
   allowed_hosts: [upriver.internal]
   telemetry: { logs: { level: debug, encoding: json } }
@@ -125,6 +125,7 @@ service:
     let durability = format!("{:?}", settings.store.durability);
     assert_eq!(durability, format!("{:?}", Durability::Interval(Duration::from_millis(100))));
     assert_eq!(settings.store.commit_interval, Duration::from_millis(500));
+    assert_eq!(settings.store.hot_bytes_max, 64 << 20);
     assert_eq!(settings.allowed_hosts, ["upriver.internal"]);
     assert_eq!(settings.logs, LogSettings { level: tracing::Level::DEBUG, json: true });
 }

@@ -26,7 +26,7 @@ async fn a_diagnosis_is_the_same_before_and_after_commit_and_compaction() {
     let folder = TempDir::new().unwrap();
     let data = folder.path().join("data");
     let mut settings = command(&data);
-    settings.env("UPRIVER_COMMIT_INTERVAL", "1h");
+    settings.env("UPRIVER_COMMIT_INTERVAL", "1h").env("UPRIVER_HOT_MEMORY", "4GiB");
     let serve = Serve::run(settings);
     send_all(&sent, &serve).await;
     let asked =

@@ -70,11 +70,11 @@ impl Serve {
         self.wait()
     }
 
-    /// The most memory that it had so far.
-    pub(crate) fn peak_bytes(&self) -> u64 {
+    /// The memory that it has for itself now, which is what its limits are about.
+    pub(crate) fn memory_bytes(&self) -> u64 {
         let path = format!("/proc/{}/status", self.process.id());
         let status = std::fs::read_to_string(path).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
         let kib: u64 = line.split_whitespace().next().unwrap().parse().unwrap();
         kib << 10
     }
