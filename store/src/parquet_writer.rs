@@ -123,8 +123,8 @@ pub(crate) fn sorted_indices(
 fn column(batches: &[RecordBatch], name: &str) -> Result<ArrayRef, ArrowError> {
     let missing = || ArrowError::SchemaError(format!("no column {name}"));
     let parts = batches.iter().map(|rows| rows.column_by_name(name).ok_or_else(missing));
-    let parts = parts.collect::<Result<Vec<_>, _>>()?;
-    concat(&parts.iter().map(|part| part.as_ref()).collect::<Vec<_>>())
+    let parts = parts.map(|part| part.map(AsRef::as_ref));
+    concat(&parts.collect::<Result<Vec<_>, _>>()?)
 }
 
 fn write_file(

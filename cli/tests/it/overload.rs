@@ -82,6 +82,7 @@ fn seconds() -> u64 {
 }
 
 /// Ten senders send as fast as they are answered; what is refused is given up.
+#[expect(clippy::print_stdout, reason = "the long run quotes it")]
 async fn offer(serve: &Serve, seconds: u64) -> Outcome {
     #[expect(clippy::disallowed_methods, reason = "spans of now")]
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos();

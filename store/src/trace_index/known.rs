@@ -165,10 +165,10 @@ impl KnownSpans {
         if let Ok(found) = by_id.find_entry(hasher.hash_one(entry.key()), |known| *known == slot) {
             found.remove();
         }
-        for name in [Some(entry.span.service), Some(entry.span.name), Some(entry.span.operation)] {
-            name.into_iter().for_each(|name| names.release(name));
+        let KnownSpan { service, name, operation, instance, .. } = entry.span;
+        for name in [service, name, operation].into_iter().chain(instance) {
+            names.release(name);
         }
-        entry.span.instance.into_iter().for_each(|name| names.release(name));
         if entry.span.parent == 0 {
             return;
         }

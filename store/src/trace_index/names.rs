@@ -29,7 +29,7 @@ struct Name {
 /// The texts.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    names: Vec<Name>,
+    list: Vec<Name>,
     by_text: HashTable<NameId>,
     /// Numbers that nobody uses.
     free: Vec<NameId>,
@@ -40,29 +40,23 @@ impl Names {
     /// The number of a text, to be given back by [`Names::release`].
     pub(super) fn hold(&mut self, text: &str) -> NameId {
         let hash = self.hasher.hash_one(text);
-        let Self { names, by_text, free, hasher } = self;
-        if let Some(known) = by_text.find(hash, |id| &*names[id.place()].text == text) {
-            names[known.place()].uses += 1;
+        let Self { list, by_text, free, hasher } = self;
+        if let Some(known) = by_text.find(hash, |id| &*list[id.place()].text == text) {
+            list[known.place()].uses += 1;
             return *known;
         }
-        let name = Name { text: text.into(), uses: 1 };
-        let id = match free.pop() {
-            Some(id) => {
-                names[id.place()] = name;
-                id
-            }
-            None => {
-                names.push(name);
-                NameId::of(names.len() - 1)
-            }
-        };
-        by_text.insert_unique(hash, id, |id| hasher.hash_one(&*names[id.place()].text));
+        let id = free.pop().unwrap_or_else(|| {
+            list.push(Name::default());
+            NameId::of(list.len() - 1)
+        });
+        list[id.place()] = Name { text: text.into(), uses: 1 };
+        by_text.insert_unique(hash, id, |id| hasher.hash_one(&*list[id.place()].text));
         id
     }
 
     /// One use less; after the last one the text is forgotten.
     pub(super) fn release(&mut self, id: NameId) {
-        let name = &mut self.names[id.place()];
+        let name = &mut self.list[id.place()];
         name.uses -= 1;
         if name.uses > 0 {
             return;
@@ -77,7 +71,7 @@ impl Names {
     }
 
     pub(super) fn text(&self, id: NameId) -> &str {
-        &self.names[id.place()].text
+        &self.list[id.place()].text
     }
 
     #[cfg(test)]
