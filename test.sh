@@ -18,6 +18,9 @@ cargo fmt --manifest-path testdata/senders/rust_sdk/Cargo.toml --check
 step 'lints, warnings denied'
 cargo clippy --workspace --all-targets --locked -- -D warnings
 
+step 'documentation'
+RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items --locked
+
 step 'decoders without server, Delta and DataFusion'
 cargo check --package upriver-ingest --no-default-features --locked
 
@@ -51,9 +54,6 @@ case "$outcome" in
   77) left_out+=('the live case: PyPI cannot be reached') ;;
   *) exit "$outcome" ;;
 esac
-
-step 'documentation'
-RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps --document-private-items --locked
 
 step 'dependency policy'
 if cargo deny --version >/dev/null 2>&1; then

@@ -1,7 +1,7 @@
 //! CDEvents of services: `dev.cdevents.service.{deployed,upgraded,rolledback,removed}`, of the
 //! specification's versions 0.3 to 0.6, bare or in CloudEvents, one or a batch.
 //!
-//! The service is the subject's id, the version stands in the artifact id ([`artifact`]). These
+//! The service is the subject's id, the version stands in the artifact id (`artifact` below). These
 //! events say that a rollout is over: start and end of the change are the event's time, and the view
 //! `changes` completes a change of the same service and version whose start somebody sent.
 //!
