@@ -23,6 +23,7 @@ use crate::{DecodeError, Decoded};
 
 mod attributes;
 pub mod json;
+mod keys;
 mod logs;
 mod metrics;
 mod operation;

@@ -14,34 +14,63 @@ use upriver_store::batch::TableBatch;
 use upriver_store::schema::{Kind, Table, link_fields};
 use upriver_store::time::UnixNanos;
 
+/// Rows that a builder makes room for at once. A request may announce any number of them.
+pub(crate) const ROOM_ROWS_MAX: usize = 4_096;
+/// Bytes of a value that room is made for; the first one of a column stands for all.
+const ROOM_VALUE_BYTES_MAX: usize = 64;
+
 /// Builds one column.
-pub(crate) trait ColumnBuilder {
+pub(crate) trait ColumnBuilder: Default {
+    /// No rows yet, of which about so many will come.
+    fn with_rows(_rows: usize) -> Self {
+        Self::default()
+    }
+
     /// The finished column.
     fn column(&mut self) -> ArrayRef;
 }
 
-/// Wraps a builder of Arrow so that it starts without room (Arrow's own make room for a thousand rows
-/// in each of a hundred columns, for requests of a dozen), and so that a column of nulls, as most are,
-/// costs a counter.
+/// Wraps a builder of Arrow so that it has room for the rows that will come (Arrow's own make room for
+/// a thousand in each of a hundred columns, for requests of a dozen), and so that a column of nulls, as
+/// most are, costs a counter.
 macro_rules! sparse_builder {
-    ($(#[$doc:meta])* $name:ident of $builder:ty, $new:expr, $type:expr, $value:ty) => {
+    (
+        $(#[$doc:meta])*
+        $name:ident of $builder:ty, $type:expr, $value:ty, $first:ident => $bytes:expr, $new:expr
+    ) => {
         $(#[$doc])*
         #[derive(Debug, Default)]
         pub(crate) struct $name {
             values: Option<$builder>,
             /// Nulls at the end that are not in `values` yet.
             nulls: usize,
+            /// Rows to make room for with the first value.
+            rows: usize,
         }
 
         impl $name {
+            #[inline]
             pub(crate) fn append_value(&mut self, value: $value) {
-                self.values().append_value(value);
+                if let (Some(values), 0) = (&mut self.values, self.nulls) {
+                    values.append_value(value);
+                } else {
+                    let $first = &value;
+                    let bytes: usize = $bytes;
+                    self.begin(bytes).append_value(value);
+                }
             }
 
+            #[inline]
             pub(crate) fn append_null(&mut self) {
-                self.nulls = self.nulls.saturating_add(1);
+                self.append_nulls(1);
             }
 
+            #[inline]
+            pub(crate) fn append_nulls(&mut self, rows: usize) {
+                self.nulls = self.nulls.saturating_add(rows);
+            }
+
+            #[inline]
             pub(crate) fn append_option(&mut self, value: Option<$value>) {
                 match value {
                     Some(value) => self.append_value(value),
@@ -49,21 +78,29 @@ macro_rules! sparse_builder {
                 }
             }
 
-            fn values(&mut self) -> &mut $builder {
-                let values = self.values.get_or_insert_with(|| $new);
-                if self.nulls > 0 {
-                    values.append_nulls(std::mem::take(&mut self.nulls));
-                }
+            /// The values, with the nulls before them; one of so many bytes comes next.
+            fn begin(&mut self, bytes: usize) -> &mut $builder {
+                let new: fn(usize, usize) -> $builder = $new;
+                let rows = self.rows;
+                let room = rows.saturating_mul(bytes.min(ROOM_VALUE_BYTES_MAX));
+                let values = self.values.get_or_insert_with(|| new(rows, room));
+                values.append_nulls(std::mem::take(&mut self.nulls));
                 values
             }
         }
 
         impl ColumnBuilder for $name {
+            fn with_rows(rows: usize) -> Self {
+                Self { rows: rows.min(ROOM_ROWS_MAX), ..Self::default() }
+            }
+
             fn column(&mut self) -> ArrayRef {
-                if self.values.is_none() {
-                    return new_null_array(&$type, std::mem::take(&mut self.nulls));
-                }
-                Arc::new(self.values().finish())
+                let nulls = std::mem::take(&mut self.nulls);
+                let Some(mut values) = self.values.take() else {
+                    return new_null_array(&$type, nulls);
+                };
+                values.append_nulls(nulls);
+                Arc::new(values.finish())
             }
         }
     };
@@ -71,31 +108,48 @@ macro_rules! sparse_builder {
 
 sparse_builder! {
     /// Builds a column of texts.
-    TextBuilder of StringBuilder, StringBuilder::with_capacity(0, 0), DataType::Utf8, impl AsRef<str>
+    TextBuilder of StringBuilder, DataType::Utf8, impl AsRef<str>, text => text.as_ref().len(),
+    StringBuilder::with_capacity
 }
 sparse_builder! {
     /// Builds a column of integers.
-    IntBuilder of Int64Builder, Int64Builder::with_capacity(0), DataType::Int64, i64
+    IntBuilder of Int64Builder, DataType::Int64, i64, _value => 0,
+    |rows, _bytes| Int64Builder::with_capacity(rows)
 }
 sparse_builder! {
     /// Builds a column of floats.
-    FloatBuilder of Float64Builder, Float64Builder::with_capacity(0), DataType::Float64, f64
+    FloatBuilder of Float64Builder, DataType::Float64, f64, _value => 0,
+    |rows, _bytes| Float64Builder::with_capacity(rows)
 }
 sparse_builder! {
     /// Builds a column of truth values.
-    BoolBuilder of BooleanBuilder, BooleanBuilder::with_capacity(0), DataType::Boolean, bool
+    BoolBuilder of BooleanBuilder, DataType::Boolean, bool, _value => 0,
+    |rows, _bytes| BooleanBuilder::with_capacity(rows)
 }
 sparse_builder! {
     /// Builds a column of bytes.
-    BytesBuilder of BinaryBuilder, BinaryBuilder::with_capacity(0, 0), DataType::Binary, impl AsRef<[u8]>
+    BytesBuilder of BinaryBuilder, DataType::Binary, impl AsRef<[u8]>, bytes => bytes.as_ref().len(),
+    BinaryBuilder::with_capacity
 }
+
+impl TextBuilder {
+    /// Adds a value to so many rows.
+    pub(crate) fn append_repeated(&mut self, value: Option<&str>, rows: usize) {
+        match (value, rows) {
+            (_, 0) => {}
+            (None, rows) => self.append_nulls(rows),
+            (Some(value), rows) => self.begin(value.len()).append_value_n(value, rows),
+        }
+    }
+}
+
 /// Builds a `date` column.
 #[derive(Debug)]
 pub(crate) struct DateBuilder(Date32Builder);
 
 impl Default for DateBuilder {
     fn default() -> Self {
-        Self(Date32Builder::with_capacity(0))
+        Self::with_rows(0)
     }
 }
 
@@ -106,6 +160,10 @@ impl DateBuilder {
 }
 
 impl ColumnBuilder for DateBuilder {
+    fn with_rows(rows: usize) -> Self {
+        Self(Date32Builder::with_capacity(rows.min(ROOM_ROWS_MAX)))
+    }
+
     fn column(&mut self) -> ArrayRef {
         Arc::new(self.0.finish())
     }
@@ -117,7 +175,7 @@ pub(crate) struct TimeBuilder(TimestampMicrosecondBuilder);
 
 impl Default for TimeBuilder {
     fn default() -> Self {
-        Self(TimestampMicrosecondBuilder::with_capacity(0))
+        Self::with_rows(0)
     }
 }
 
@@ -128,6 +186,10 @@ impl TimeBuilder {
 }
 
 impl ColumnBuilder for TimeBuilder {
+    fn with_rows(rows: usize) -> Self {
+        Self(TimestampMicrosecondBuilder::with_capacity(rows.min(ROOM_ROWS_MAX)))
+    }
+
     fn column(&mut self) -> ArrayRef {
         Arc::new(self.0.finish().with_timezone("UTC"))
     }
@@ -255,6 +317,12 @@ macro_rules! table_rows {
         pub(crate) struct $name { $($column: $builder),* }
 
         impl $name {
+            /// No rows yet, of which about so many will come.
+            #[allow(dead_code, reason = "not every decoder knows")]
+            pub(crate) fn with_rows(rows: usize) -> Self {
+                Self { $($column: $crate::rows::ColumnBuilder::with_rows(rows)),* }
+            }
+
             /// The rows as a batch; `None` without rows.
             pub(crate) fn finish(mut self) -> Option<::upriver_store::batch::TableBatch> {
                 let mut columns = [

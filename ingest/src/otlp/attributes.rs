@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::fmt::Write;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, MapArray, StringArray, StringBuilder, StructArray};
+use arrow::array::{Array, ArrayRef, MapArray, StringArray, StringBuilder, StructArray};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::DataType;
 use base64::Engine;
@@ -18,10 +18,11 @@ use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 use upriver_store::schema::Kind;
 
+use super::keys::{self, Key, Keys};
 use super::strings::Strings;
 use super::wire::{Reader, WireError, messages};
 use super::{Budget, Fault};
-use crate::rows::ColumnBuilder;
+use crate::rows::{ColumnBuilder, ROOM_ROWS_MAX};
 
 /// Lists and maps inside each other before a request is refused; serialisers stop at fewer, and the
 /// renderer below uses the stack.
@@ -124,8 +125,8 @@ impl<'a> Value<'a> {
         match self {
             Self::Empty => out.push_str("null"),
             Self::Text(text) => push_json_text(out, text),
-            Self::Bool(value) => push(out, format_args!("{value}")),
-            Self::Int(value) => push(out, format_args!("{value}")),
+            Self::Bool(value) => out.push_str(if value { "true" } else { "false" }),
+            Self::Int(value) => out.push_str(itoa::Buffer::new().format(value)),
             Self::Double(value) if value.is_finite() => push(out, format_args!("{value:?}")),
             Self::Double(value) => push_json_text(out, non_finite(value)),
             Self::Bytes(bytes) => {
@@ -165,6 +166,7 @@ fn write_json_map<'a>(
     out.push('{');
     for entry in messages(map, "KeyValueList", 1) {
         let Some((key, value)) = read_key_value(entry?, strings)? else { continue };
+        let key = keys::text(key)?;
         if !seen.insert(key) {
             continue;
         }
@@ -217,31 +219,67 @@ fn push_json_text(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// A key and its value; none where the key is a reference that leads nowhere.
+/// The name of a key, unchecked, and its value, where they have the shape of nearly all: the key, then a
+/// text, a truth value or a small number, each below 128 bytes. None where any reader has to look.
+#[inline]
+fn read_usual(key_value: &[u8]) -> Option<(&[u8], Value<'_>)> {
+    let [0x0a, length @ ..0x80, rest @ ..] = key_value else { return None };
+    let (name, rest) = rest.split_at_checked(usize::from(*length))?;
+    let [0x12, length @ ..0x80, value @ ..] = rest else { return None };
+    if value.len() != usize::from(*length) {
+        return None;
+    }
+    let value = match value {
+        [0x0a, length @ ..0x80, text @ ..] if text.len() == usize::from(*length) => {
+            Value::Text(std::str::from_utf8(text).ok()?)
+        }
+        [0x10, truth @ ..0x80] => Value::Bool(*truth != 0),
+        [0x18, number @ ..0x80] => Value::Int(i64::from(*number)),
+        [0x18, low @ 0x80..=0xff, high @ ..0x80] => {
+            Value::Int(i64::from(*low & 0x7f) | (i64::from(*high) << 7))
+        }
+        _ => return None,
+    };
+    Some((name, value))
+}
+
+/// The name of a key, unchecked, and its value; none where the key is a reference that leads nowhere.
+#[inline]
 fn read_key_value<'a>(
     key_value: &'a [u8],
     strings: Strings<'a>,
-) -> Result<Option<(&'a str, Value<'a>)>, WireError> {
-    let (mut key, mut value) = (Some(""), Value::Empty);
+) -> Result<Option<(&'a [u8], Value<'a>)>, WireError> {
+    if let Some(usual) = read_usual(key_value) {
+        return Ok(Some(usual));
+    }
+    read_any_key_value(key_value, strings)
+}
+
+fn read_any_key_value<'a>(
+    key_value: &'a [u8],
+    strings: Strings<'a>,
+) -> Result<Option<(&'a [u8], Value<'a>)>, WireError> {
+    let (mut name, mut value) = (Some(&b""[..]), Value::Empty);
     for field in Reader::new(key_value, "KeyValue") {
         match field? {
-            (1, field) => key = Some(field.text("KeyValue.key")?),
+            (1, field) => name = Some(field.bytes("KeyValue.key")?),
             (2, field) => value = Value::read(field.bytes("KeyValue.value")?, strings)?,
             (3, field) if strings.are_known() => {
-                key = strings.get(field.int32("KeyValue.key_strindex")?)?;
+                name = strings.get(field.int32("KeyValue.key_strindex")?)?.map(str::as_bytes);
             }
             _ => {}
         }
     }
-    Ok(key.map(|key| (key, value)))
+    Ok(name.map(|name| (name, value)))
 }
 
 /// The attributes of one element, keys unique.
 #[derive(Debug, Default)]
 pub(super) struct Attributes<'a> {
-    entries: Vec<(&'a str, Value<'a>)>,
-    /// The keys, once there are too many to compare one by one.
-    keys: HashSet<&'a str>,
+    entries: Vec<(Key<'a>, Value<'a>)>,
+    /// Their names, once there are too many to compare one by one.
+    names: HashSet<&'a str>,
+    keys: Keys<'a>,
     strings: Strings<'a>,
 }
 
@@ -261,15 +299,17 @@ impl<'a> Attributes<'a> {
     /// Forgets the attributes and keeps their room.
     pub(super) fn clear(&mut self) {
         self.entries.clear();
-        self.keys.clear();
+        self.names.clear();
     }
 
     /// Adds a `KeyValue`, unless its key is there already.
     pub(super) fn read(&mut self, key_value: &'a [u8], budget: &mut Budget) -> Result<(), Fault> {
         budget.spend(key_value.len().saturating_add(ATTRIBUTE_COST))?;
-        let read = read_key_value(key_value, self.strings)?;
-        if let Some((key, value)) = read.filter(|(key, _)| self.is_new(key)) {
-            self.entries.push((key, value));
+        if let Some((name, value)) = read_key_value(key_value, self.strings)? {
+            let key = self.keys.find(name)?;
+            if self.is_new(&key) {
+                self.entries.push((key, value));
+            }
         }
         if self.entries.len() > ATTRIBUTES_MAX {
             let why = "one element has more than 65536 attributes; limit them in the SDK";
@@ -278,19 +318,19 @@ impl<'a> Attributes<'a> {
         Ok(())
     }
 
-    fn is_new(&mut self, key: &'a str) -> bool {
+    fn is_new(&mut self, key: &Key<'a>) -> bool {
         if self.entries.len() < COMPARED_KEYS_MAX {
-            return self.entries.iter().all(|(known, _)| *known != key);
+            return !self.entries.iter().any(|(known, _)| known.is(key));
         }
-        if self.keys.is_empty() {
-            self.keys.extend(self.entries.iter().map(|(known, _)| *known));
+        if self.names.is_empty() {
+            self.names.extend(self.entries.iter().map(|(known, _)| known.name));
         }
-        self.keys.insert(key)
+        self.names.insert(key.name)
     }
 
     /// The value of a key; `None` where it is missing or empty.
     pub(super) fn get(&self, key: &str) -> Option<Value<'a>> {
-        self.iter().find(|(known, _)| *known == key).map(|(_, value)| value)
+        self.iter().find(|(known, _)| known.name == key).map(|(_, value)| value)
     }
 
     /// The text of the first of these keys that has a value.
@@ -302,16 +342,16 @@ impl<'a> Attributes<'a> {
     }
 
     /// The attributes that have a value, in the order sent.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&'a str, Value<'a>)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Key<'a>, Value<'a>)> {
         self.entries.iter().copied().filter(|(_, value)| *value != Value::Empty)
     }
 
     /// Writes keys and values so that the same set gives the same bytes in any order.
     pub(super) fn write_canonical(&self, out: &mut Vec<u8>) -> Result<(), WireError> {
         let mut sorted: Vec<_> = self.entries.iter().collect();
-        sorted.sort_unstable_by_key(|(key, _)| *key);
+        sorted.sort_unstable_by_key(|(key, _)| key.name);
         for (key, value) in sorted {
-            push_part(out, Some(key));
+            push_part(out, Some(key.name));
             push_part(out, value.text()?.as_deref());
         }
         Ok(())
@@ -360,10 +400,8 @@ pub(crate) struct AttributesBuilder {
 }
 
 impl Default for AttributesBuilder {
-    /// No rows, and no room for any yet.
     fn default() -> Self {
-        let texts = || StringBuilder::with_capacity(0, 0);
-        Self { keys: texts(), values: texts(), lengths: Vec::new(), scratch: String::new() }
+        Self::with_rows(0)
     }
 }
 
@@ -379,10 +417,12 @@ impl AttributesBuilder {
         attributes: &Attributes<'_>,
         extra: Option<(&str, &str)>,
     ) -> Result<(), WireError> {
+        let mut decimal = itoa::Buffer::new();
         for (key, value) in &attributes.entries {
-            self.keys.append_value(key);
+            self.keys.append_value(key.name);
             match value {
                 Value::Text(text) => self.values.append_value(text),
+                Value::Int(number) => self.values.append_value(decimal.format(*number)),
                 value => {
                     self.scratch.clear();
                     let written = value.write_text(&mut self.scratch)?;
@@ -390,7 +430,7 @@ impl AttributesBuilder {
                 }
             }
         }
-        let extra = extra.filter(|(key, _)| attributes.entries.iter().all(|(k, _)| k != key));
+        let extra = extra.filter(|(key, _)| attributes.entries.iter().all(|(k, _)| k.name != *key));
         if let Some((key, value)) = extra {
             self.keys.append_value(key);
             self.values.append_value(value);
@@ -400,12 +440,14 @@ impl AttributesBuilder {
         Ok(())
     }
 
-    /// Adds a row of attributes that are columns already.
-    pub(super) fn append_rendered(&mut self, attributes: &RenderedAttributes) {
+    /// Adds a number of rows of attributes that are columns already.
+    pub(super) fn append_rendered(&mut self, attributes: &RenderedAttributes, rows: usize) {
         let in_range = "the budget of a request keeps offsets in range";
-        self.keys.append_array(&attributes.keys).expect(in_range);
-        self.values.append_array(&attributes.values).expect(in_range);
-        self.lengths.push(arrow::array::Array::len(&attributes.keys));
+        for _ in 0..rows {
+            self.keys.append_array(&attributes.keys).expect(in_range);
+            self.values.append_array(&attributes.values).expect(in_range);
+            self.lengths.push(attributes.keys.len());
+        }
     }
 
     /// Adds a row of texts.
@@ -424,6 +466,15 @@ impl AttributesBuilder {
 }
 
 impl ColumnBuilder for AttributesBuilder {
+    /// Keys and values of a row have this many and are this long in common spans.
+    fn with_rows(rows: usize) -> Self {
+        const ENTRIES: usize = 8;
+        const TEXT_BYTES: usize = 16;
+        let entries = rows.min(ROOM_ROWS_MAX).saturating_mul(ENTRIES);
+        let texts = || StringBuilder::with_capacity(entries, entries.saturating_mul(TEXT_BYTES));
+        Self { keys: texts(), values: texts(), lengths: Vec::new(), scratch: String::new() }
+    }
+
     fn column(&mut self) -> ArrayRef {
         let DataType::Map(entry, _) = Kind::Attributes.data_type() else {
             unreachable!("attributes are a map");

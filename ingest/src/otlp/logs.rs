@@ -168,7 +168,7 @@ impl LogRows {
         self.service_version.append_option(resource.service_version.as_deref());
         self.deployment_environment_name.append_option(resource.environment.as_deref());
         self.service_instance_id.append_option(resource.service_instance_id.as_deref());
-        self.resource_attributes.append_rendered(&resource.rendered);
+        self.resource_attributes.append_rendered(&resource.rendered, 1);
         self.scope_name.append_option(scope.name);
     }
 }

@@ -39,6 +39,13 @@ table_rows! {
     }
 }
 
+/// A size that an attribute says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct BodySize {
+    direction: Direction,
+    measure: Measure,
+}
+
 /// What an attribute says about a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Measure {
@@ -47,17 +54,17 @@ enum Measure {
     Uncompressed,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Direction {
     Request,
     Response,
 }
 
-/// The attribute's direction and measure; `None` for other attributes.
-fn measure_of(key: &str) -> Option<(Direction, Measure)> {
+/// The size that an attribute says; `None` for other attributes.
+pub(super) fn body_size_of(key: &str) -> Option<BodySize> {
     use Direction::{Request, Response};
     use Measure::{Uncompressed, Wire};
-    Some(match key {
+    let (direction, measure) = match key {
         "http.request.body.size" | "messaging.message.body.size" => (Request, Wire(0)),
         "http.response.body.size" => (Response, Wire(0)),
         "http.request_content_length" => (Request, Wire(1)),
@@ -81,7 +88,8 @@ fn measure_of(key: &str) -> Option<(Direction, Measure)> {
         "http.request_content_length_uncompressed" => (Request, Uncompressed),
         "http.response_content_length_uncompressed" => (Response, Uncompressed),
         _ => return None,
-    })
+    };
+    Some(BodySize { direction, measure })
 }
 
 /// The rank of the messages of an rpc: any attribute of the span counts before them.
@@ -135,11 +143,11 @@ impl PayloadSizeRows {
         };
         let (mut request, mut response) = (Body::default(), Body::default());
         for (key, value) in attributes.iter() {
-            let Some((direction, measure)) = measure_of(key) else { continue };
+            let Some(BodySize { direction, measure }) = key.body_size else { continue };
             let Some(bytes) = value.size()? else { continue };
             match direction {
-                Direction::Request => request.add(measure, bytes, key),
-                Direction::Response => response.add(measure, bytes, key),
+                Direction::Request => request.add(measure, bytes, key.name),
+                Direction::Response => response.add(measure, bytes, key.name),
             }
         }
         let (sent, received) = match reporter {

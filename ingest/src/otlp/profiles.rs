@@ -108,9 +108,9 @@ fn origin(resource: &Resource<'_>, scope: &Scope<'_>) -> Result<Origin, WireErro
     };
     for (key, value) in resource.attributes.iter() {
         if let Some(text) = value.text()?
-            && !PROMOTED.contains(&key)
+            && !PROMOTED.contains(&key.name)
         {
-            origin.labels.insert(key.to_owned(), text.into_owned());
+            origin.labels.insert(key.name.to_owned(), text.into_owned());
         }
     }
     for (key, value) in [("otel.scope.name", scope.name), ("otel.scope.version", scope.version)] {

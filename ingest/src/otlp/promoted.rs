@@ -31,107 +31,125 @@ pub(super) struct Promoted<'a> {
     pub(super) error_type: Option<Cow<'a, str>>,
 }
 
-/// The value under the current name and under the older one.
-#[derive(Debug, Default)]
-struct Slot<'a> {
-    current: Value<'a>,
-    older: Value<'a>,
+/// A column of `spans` that attributes fill, and by which of their names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Column {
+    HttpStatus(Name),
+    HttpMethod(Name),
+    HttpRoute,
+    UrlTemplate,
+    RpcSystem(Name),
+    RpcService,
+    RpcMethod,
+    DbSystem(Name),
+    DbNamespace(Name),
+    DbOperation(Name),
+    MessagingSystem,
+    MessagingDestination(Name),
+    MessagingTemplate,
+    MessagingUnnamed,
+    PeerService(Name),
+    ServerAddress(Name),
+    ErrorType,
 }
 
-impl<'a> Slot<'a> {
-    fn value(&self) -> Value<'a> {
-        if self.current == Value::Empty { self.older } else { self.current }
-    }
-
-    fn text(&self) -> Result<Option<Cow<'a, str>>, WireError> {
-        self.value().text()
-    }
+/// The name that the semantic conventions have now, or the one they had before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Name {
+    Current,
+    Older,
 }
 
-#[derive(Debug, Default)]
-struct Slots<'a> {
-    http_status: Slot<'a>,
-    http_method: Slot<'a>,
-    http_route: Slot<'a>,
-    url_template: Slot<'a>,
-    rpc_system: Slot<'a>,
-    rpc_service: Slot<'a>,
-    rpc_method: Slot<'a>,
-    db_system: Slot<'a>,
-    db_namespace: Slot<'a>,
-    db_operation: Slot<'a>,
-    messaging_system: Slot<'a>,
-    messaging_destination: Slot<'a>,
-    messaging_template: Slot<'a>,
-    messaging_unnamed: bool,
-    peer_service: Slot<'a>,
-    server_address: Slot<'a>,
-    error_type: Slot<'a>,
-}
-
-impl<'a> Slots<'a> {
-    /// One pass over the attributes of a span of this kind.
-    fn fill(&mut self, attributes: &Attributes<'a>, kind: SpanKind) {
-        for (key, value) in attributes.iter() {
-            match key {
-                "http.response.status_code" => self.http_status.current = value,
-                "http.status_code" => self.http_status.older = value,
-                "http.request.method" => self.http_method.current = value,
-                "http.method" => self.http_method.older = value,
-                "http.route" => self.http_route.current = value,
-                "url.template" => self.url_template.current = value,
-                "rpc.system.name" => self.rpc_system.current = value,
-                "rpc.system" => self.rpc_system.older = value,
-                "rpc.service" => self.rpc_service.current = value,
-                "rpc.method" => self.rpc_method.current = value,
-                "db.system.name" => self.db_system.current = value,
-                "db.system" => self.db_system.older = value,
-                "db.namespace" => self.db_namespace.current = value,
-                "db.name" => self.db_namespace.older = value,
-                "db.operation.name" => self.db_operation.current = value,
-                "db.operation" => self.db_operation.older = value,
-                "messaging.system" => self.messaging_system.current = value,
-                "messaging.destination.name" => self.messaging_destination.current = value,
-                "messaging.destination" => self.messaging_destination.older = value,
-                "messaging.destination.template" => self.messaging_template.current = value,
-                "messaging.destination.anonymous" | "messaging.destination.temporary" => {
-                    self.messaging_unnamed |= value == Value::Bool(true);
-                }
-                "service.peer.name" => self.peer_service.current = value,
-                "peer.service" => self.peer_service.older = value,
-                "server.address" => self.server_address.current = value,
-                // On a server span it is the client's name.
-                "net.peer.name" if kind.calls() => self.server_address.older = value,
-                "error.type" => self.error_type.current = value,
-                _ => {}
-            }
+/// The column that an attribute fills.
+pub(super) fn column_of(key: &str) -> Option<Column> {
+    use Name::{Current, Older};
+    Some(match key {
+        "http.response.status_code" => Column::HttpStatus(Current),
+        "http.status_code" => Column::HttpStatus(Older),
+        "http.request.method" => Column::HttpMethod(Current),
+        "http.method" => Column::HttpMethod(Older),
+        "http.route" => Column::HttpRoute,
+        "url.template" => Column::UrlTemplate,
+        "rpc.system.name" => Column::RpcSystem(Current),
+        "rpc.system" => Column::RpcSystem(Older),
+        "rpc.service" => Column::RpcService,
+        "rpc.method" => Column::RpcMethod,
+        "db.system.name" => Column::DbSystem(Current),
+        "db.system" => Column::DbSystem(Older),
+        "db.namespace" => Column::DbNamespace(Current),
+        "db.name" => Column::DbNamespace(Older),
+        "db.operation.name" => Column::DbOperation(Current),
+        "db.operation" => Column::DbOperation(Older),
+        "messaging.system" => Column::MessagingSystem,
+        "messaging.destination.name" => Column::MessagingDestination(Current),
+        "messaging.destination" => Column::MessagingDestination(Older),
+        "messaging.destination.template" => Column::MessagingTemplate,
+        "messaging.destination.anonymous" | "messaging.destination.temporary" => {
+            Column::MessagingUnnamed
         }
-    }
+        "service.peer.name" => Column::PeerService(Current),
+        "peer.service" => Column::PeerService(Older),
+        "server.address" => Column::ServerAddress(Current),
+        "net.peer.name" => Column::ServerAddress(Older),
+        "error.type" => Column::ErrorType,
+        _ => return None,
+    })
 }
 
 impl<'a> Promoted<'a> {
     /// Takes the columns from the attributes of a span.
     pub(super) fn read(attributes: &Attributes<'a>, kind: SpanKind) -> Result<Self, WireError> {
-        let mut slots = Slots::default();
-        slots.fill(attributes, kind);
-        Ok(Self {
-            http_response_status_code: slots.http_status.value().integer(),
-            http_request_method: slots.http_method.text()?,
-            http_route: slots.http_route.text()?,
-            url_template: slots.url_template.text()?,
-            rpc_system: slots.rpc_system.text()?,
-            rpc_service: slots.rpc_service.text()?,
-            rpc_method: slots.rpc_method.text()?,
-            db_system_name: slots.db_system.text()?,
-            db_namespace: slots.db_namespace.text()?,
-            db_operation_name: slots.db_operation.text()?,
-            messaging_system: slots.messaging_system.text()?,
-            messaging_destination_name: slots.messaging_destination.text()?,
-            messaging_destination_template: slots.messaging_template.text()?,
-            messaging_destination_unnamed: slots.messaging_unnamed,
-            peer_service: slots.peer_service.text()?,
-            server_address: slots.server_address.text()?,
-            error_type: slots.error_type.text()?,
-        })
+        let mut columns = Self::default();
+        for (key, value) in attributes.iter() {
+            if let Some(column) = key.column {
+                columns.fill(column, value, kind)?;
+            }
+        }
+        Ok(columns)
+    }
+
+    fn fill(
+        &mut self,
+        column: Column,
+        value: Value<'a>,
+        kind: SpanKind,
+    ) -> Result<(), WireError> {
+        let (place, name) = match column {
+            Column::HttpStatus(name) => {
+                let status = value.integer();
+                set(&mut self.http_response_status_code, status, name);
+                return Ok(());
+            }
+            Column::MessagingUnnamed => {
+                self.messaging_destination_unnamed |= value == Value::Bool(true);
+                return Ok(());
+            }
+            // On a server span it is the client's name.
+            Column::ServerAddress(Name::Older) if !kind.calls() => return Ok(()),
+            Column::HttpMethod(name) => (&mut self.http_request_method, name),
+            Column::HttpRoute => (&mut self.http_route, Name::Current),
+            Column::UrlTemplate => (&mut self.url_template, Name::Current),
+            Column::RpcSystem(name) => (&mut self.rpc_system, name),
+            Column::RpcService => (&mut self.rpc_service, Name::Current),
+            Column::RpcMethod => (&mut self.rpc_method, Name::Current),
+            Column::DbSystem(name) => (&mut self.db_system_name, name),
+            Column::DbNamespace(name) => (&mut self.db_namespace, name),
+            Column::DbOperation(name) => (&mut self.db_operation_name, name),
+            Column::MessagingSystem => (&mut self.messaging_system, Name::Current),
+            Column::MessagingDestination(name) => (&mut self.messaging_destination_name, name),
+            Column::MessagingTemplate => (&mut self.messaging_destination_template, Name::Current),
+            Column::PeerService(name) => (&mut self.peer_service, name),
+            Column::ServerAddress(name) => (&mut self.server_address, name),
+            Column::ErrorType => (&mut self.error_type, Name::Current),
+        };
+        set(place, value.text()?, name);
+        Ok(())
+    }
+}
+
+/// Whatever their order, the value under the current name stays.
+fn set<T>(place: &mut Option<T>, value: Option<T>, name: Name) {
+    if value.is_some() && (name == Name::Current || place.is_none()) {
+        *place = value;
     }
 }

@@ -22,21 +22,26 @@ use crate::rows::{
 
 /// What the fixed columns of a row take, roughly.
 const ROW_COST: usize = 256;
+/// A span on the wire, roughly: those of SDKs take 300 to 1,000 bytes.
+const SPAN_BYTES: usize = 512;
 /// What a link takes.
 const LINK_COST: usize = 32;
 
 /// Reads an `ExportTraceServiceRequest`.
 pub(super) fn decode(body: &[u8]) -> Result<Decoded, Fault> {
-    let mut traces = TraceRows::default();
+    let mut traces = TraceRows::with_room(body);
     for resource_spans in messages(body, "ExportTraceServiceRequest", 1) {
         let resource_spans = resource_spans?;
         let resource = Resource::read(resource_spans, "ResourceSpans", &mut traces.budget)?;
         for scope_spans in messages(resource_spans, "ResourceSpans", 2) {
             let scope_spans = scope_spans?;
             let scope = Scope::read(scope_spans, "ScopeSpans", &mut traces.budget)?;
+            let before = traces.accepted;
             for span in messages(scope_spans, "ScopeSpans", 2) {
                 traces.append(span?, &resource, &scope)?;
             }
+            let spans = traces.accepted.saturating_sub(before);
+            traces.spans.append_sender(&resource, &scope, spans);
         }
     }
     Ok(traces.finish())
@@ -332,16 +337,21 @@ impl SpanRows {
         self.flags.append_value(i64::from(span.flags));
     }
 
-    fn append_sender(&mut self, resource: &Resource<'_>, scope: &Scope<'_>) {
-        self.service_name.append_value(&resource.service_name);
-        self.service_version.append_option(resource.service_version.as_deref());
-        self.deployment_environment_name.append_option(resource.environment.as_deref());
-        self.service_namespace.append_option(resource.service_namespace.as_deref());
-        self.service_instance_id.append_option(resource.service_instance_id.as_deref());
-        self.host_name.append_option(resource.host_name.as_deref());
-        self.resource_attributes.append_rendered(&resource.rendered);
-        self.scope_name.append_option(scope.name);
-        self.scope_version.append_option(scope.version);
+    /// What a number of spans have in common.
+    fn append_sender(&mut self, resource: &Resource<'_>, scope: &Scope<'_>, spans: usize) {
+        for (column, value) in [
+            (&mut self.service_name, Some(resource.service_name.as_ref())),
+            (&mut self.service_version, resource.service_version.as_deref()),
+            (&mut self.deployment_environment_name, resource.environment.as_deref()),
+            (&mut self.service_namespace, resource.service_namespace.as_deref()),
+            (&mut self.service_instance_id, resource.service_instance_id.as_deref()),
+            (&mut self.host_name, resource.host_name.as_deref()),
+            (&mut self.scope_name, scope.name),
+            (&mut self.scope_version, scope.version),
+        ] {
+            column.append_repeated(value, spans);
+        }
+        self.resource_attributes.append_rendered(&resource.rendered, spans);
     }
 
     fn append_promoted(&mut self, span: &Promoted<'_>) {
@@ -456,12 +466,23 @@ struct TraceRows<'a> {
     payloads: PayloadSizeRows,
     parts: Parts<'a>,
     event_parts: EventParts<'a>,
-    accepted: u64,
+    accepted: usize,
     rejections: Rejections,
     budget: Budget,
 }
 
 impl<'a> TraceRows<'a> {
+    /// No rows yet, and room for as many as a request of this size usually has.
+    fn with_room(body: &[u8]) -> Self {
+        let spans = body.len() / SPAN_BYTES;
+        Self {
+            spans: SpanRows::with_rows(spans),
+            events: SpanEventRows::with_rows(spans),
+            payloads: PayloadSizeRows::with_rows(spans),
+            ..Self::default()
+        }
+    }
+
     fn append(
         &mut self,
         bytes: &'a [u8],
@@ -495,7 +516,6 @@ impl<'a> TraceRows<'a> {
         };
         self.spans.append_facts(&facts);
         self.spans.append_rest(&span, facts.start);
-        self.spans.append_sender(resource, scope);
         self.spans.append_promoted(&promoted);
         self.spans.attributes.append(attributes)?;
         self.spans.append_links(&parts.links, &mut self.budget)?;
@@ -525,7 +545,7 @@ impl<'a> TraceRows<'a> {
         let batches = [self.spans.finish(), self.events.finish(), self.payloads.finish()];
         Decoded {
             batches: batches.into_iter().flatten().collect(),
-            accepted: self.accepted,
+            accepted: self.accepted as u64,
             rejected: self.rejections.count,
             message: self.rejections.message("span"),
             ..Decoded::default()

@@ -50,6 +50,7 @@ pub(crate) enum Field<'a> {
 
 impl<'a> Field<'a> {
     /// Bytes, a message or a packed list.
+    #[inline]
     pub(crate) fn bytes(self, place: &'static str) -> Result<&'a [u8], WireError> {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
@@ -58,12 +59,14 @@ impl<'a> Field<'a> {
     }
 
     /// Text.
+    #[inline]
     pub(crate) fn text(self, place: &'static str) -> Result<&'a str, WireError> {
         std::str::from_utf8(self.bytes(place)?)
             .map_err(|_utf8_error| WireError::new(place, "the text is not UTF-8"))
     }
 
     /// A variable-length integer.
+    #[inline]
     pub(crate) fn varint(self, place: &'static str) -> Result<u64, WireError> {
         match self {
             Self::Varint(value) => Ok(value),
@@ -72,6 +75,7 @@ impl<'a> Field<'a> {
     }
 
     /// An `int32` or enum: the low 32 bits, as protobuf prescribes.
+    #[inline]
     pub(crate) fn int32(self, place: &'static str) -> Result<i32, WireError> {
         let low = self.varint(place)? & u64::from(u32::MAX);
         Ok(u32::try_from(low).unwrap_or_default().cast_signed())
@@ -84,6 +88,7 @@ impl<'a> Field<'a> {
     }
 
     /// Eight bytes.
+    #[inline]
     pub(crate) fn fixed64(self, place: &'static str) -> Result<u64, WireError> {
         match self {
             Self::Fixed64(value) => Ok(value),
@@ -97,6 +102,7 @@ impl<'a> Field<'a> {
     }
 
     /// Four bytes.
+    #[inline]
     pub(crate) fn fixed32(self, place: &'static str) -> Result<u32, WireError> {
         match self {
             Self::Fixed32(value) => Ok(value),
@@ -169,12 +175,17 @@ impl<'a> Reader<'a> {
         Ok(*head)
     }
 
+    #[inline]
     fn read_varint(&mut self) -> Result<u64, WireError> {
         // Nearly all are one byte long.
         if let [byte @ ..0x80, rest @ ..] = self.rest {
             self.rest = rest;
             return Ok(u64::from(*byte));
         }
+        self.read_long_varint()
+    }
+
+    fn read_long_varint(&mut self) -> Result<u64, WireError> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let [byte] = self.take()?;
@@ -242,7 +253,22 @@ const FIELD_NUMBER_MAX: u32 = (1 << 29) - 1;
 impl<'a> Iterator for Reader<'a> {
     type Item = Result<(u32, Field<'a>), WireError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
+        // Nearly all fields are short texts and messages with a number below 16.
+        if let [key @ 0x08..0x80, length @ ..0x80, rest @ ..] = self.rest
+            && key & 7 == 2
+            && let Some((bytes, rest)) = rest.split_at_checked(usize::from(*length))
+        {
+            self.rest = rest;
+            return Some(Ok((u32::from(key >> 3), Field::Bytes(bytes))));
+        }
+        self.next_of_any_kind()
+    }
+}
+
+impl<'a> Reader<'a> {
+    fn next_of_any_kind(&mut self) -> Option<Result<(u32, Field<'a>), WireError>> {
         while !self.rest.is_empty() {
             let field = self
                 .read_key()

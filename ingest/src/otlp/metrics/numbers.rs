@@ -164,7 +164,7 @@ impl NumberRows {
         self.service_version.append_option(resource.service_version.as_deref());
         self.deployment_environment_name.append_option(resource.environment.as_deref());
         self.service_instance_id.append_option(resource.service_instance_id.as_deref());
-        self.resource_attributes.append_rendered(&resource.rendered);
+        self.resource_attributes.append_rendered(&resource.rendered, 1);
     }
 
     fn append_value(&mut self, value: Number) {

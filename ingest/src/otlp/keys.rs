@@ -1,0 +1,113 @@
+//! Keys of attributes: each is checked and looked up once, however many spans of a request have it.
+#![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
+
+use super::payload_sizes::{self, BodySize};
+use super::promoted::{self, Column};
+use super::wire::WireError;
+
+/// A request has some dozens of distinct keys.
+const SLOTS: usize = 128;
+
+/// A key and what it stands for.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Key<'a> {
+    pub(super) name: &'a str,
+    /// The column that its value belongs to.
+    pub(super) column: Option<Column>,
+    /// The size that its value is.
+    pub(super) body_size: Option<BodySize>,
+    /// The same for equal keys.
+    slot: u8,
+}
+
+impl Key<'_> {
+    /// Whether both are the same key. The slots are compared first, which is nearly always enough.
+    #[inline]
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self.slot == other.slot && self.name == other.name
+    }
+}
+
+/// The keys seen last: nothing until the first one comes.
+#[derive(Debug, Default)]
+pub(super) struct Keys<'a>(Vec<Key<'a>>);
+
+impl<'a> Keys<'a> {
+    /// The key with this name, which must be UTF-8.
+    #[inline]
+    pub(super) fn find(&mut self, name: &'a [u8]) -> Result<Key<'a>, WireError> {
+        let slot = slot(name);
+        match self.0.get(usize::from(slot)) {
+            Some(known) if known.name.as_bytes() == name && known.slot == slot => Ok(*known),
+            _ => self.meet(name, slot),
+        }
+    }
+
+    fn meet(&mut self, name: &'a [u8], slot: u8) -> Result<Key<'a>, WireError> {
+        let name = text(name)?;
+        let column = promoted::column_of(name);
+        let key = Key { name, column, body_size: payload_sizes::body_size_of(name), slot };
+        self.0.resize(SLOTS, key);
+        if let Some(place) = self.0.get_mut(usize::from(slot)) {
+            *place = key;
+        }
+        Ok(key)
+    }
+}
+
+/// The name of a key.
+pub(super) fn text(name: &[u8]) -> Result<&str, WireError> {
+    std::str::from_utf8(name)
+        .map_err(|_utf8_error| WireError::new("KeyValue.key", "the text is not UTF-8"))
+}
+
+/// The place of a key, from its length and its two ends. Keys that share a place take turns in it.
+#[inline]
+fn slot(name: &[u8]) -> u8 {
+    /// 2^64 divided by the golden ratio: Fibonacci hashing.
+    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let ends = match (name.first_chunk(), name.last_chunk()) {
+        (Some(first), Some(last)) => {
+            u64::from_le_bytes(*first).wrapping_mul(SPREAD) ^ u64::from_le_bytes(*last)
+        }
+        _ => name.iter().fold(0, |sum, byte| (sum << 8) | u64::from(*byte)),
+    };
+    let spread = (ends ^ name.len() as u64).wrapping_mul(SPREAD);
+    // The upper bits are the well mixed ones: as many as number the slots.
+    (spread >> (u64::BITS - SLOTS.trailing_zeros())) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_found_again_whatever_shares_its_place() {
+        let names: Vec<String> = (0..5_000).map(|number| format!("http.k{number}.size")).collect();
+        let mut keys = Keys::default();
+        for round in 0..2 {
+            for name in &names {
+                let key = keys.find(name.as_bytes()).unwrap();
+                assert_eq!(key.name, name, "round {round}");
+                assert!(key.is(&keys.find(name.as_bytes()).unwrap()));
+            }
+        }
+        assert!(!keys.find(b"http.k1.size").unwrap().is(&keys.find(b"http.k2.size").unwrap()));
+    }
+
+    #[test]
+    fn the_empty_key_and_what_is_no_text() {
+        let mut keys = Keys::default();
+        assert_eq!(keys.find(b"").unwrap().name, "");
+        assert!(keys.find(b"\xff").is_err());
+        assert!(keys.find(b"abc.method.\xff\xfe").is_err());
+    }
+
+    #[test]
+    fn keys_know_their_column_and_their_size() {
+        let mut keys = Keys::default();
+        assert!(keys.find(b"http.route").unwrap().column.is_some());
+        assert!(keys.find(b"http.request.body.size").unwrap().body_size.is_some());
+        assert_eq!(keys.find(b"shop.cart.items").unwrap().column, None);
+    }
+}
