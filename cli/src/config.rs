@@ -20,7 +20,7 @@ use std::time::Duration;
 use upriver_analyze::SessionOptions;
 use upriver_ingest::server::{AccessOptions, DeploySecrets, Limits, WebhookSecret};
 use upriver_store::faults::UnknownFault;
-use upriver_store::store::{Durability, StoreOptions};
+use upriver_store::store::{Compression, Durability, StoreOptions};
 
 pub(crate) use access::{MemoryMark, TlsSettings, TlsVersion};
 pub(crate) use error::ConfigError;
@@ -178,11 +178,12 @@ macro_rules! place {
 }
 
 /// Settings that the environment may give, besides the ones that are flags too.
-const ENVIRONMENT: [(&str, PlaceOf); 10] = [
+const ENVIRONMENT: [(&str, PlaceOf); 11] = [
     ("UPRIVER_OTLP_GRPC_INSECURE", |f| place!(f, receivers.otlp.protocols.grpc => insecure)),
     ("UPRIVER_OTLP_HTTP_INSECURE", |f| place!(f, receivers.otlp.protocols.http => insecure)),
     ("UPRIVER_API_INSECURE", |f| place!(f, api => insecure)),
     ("UPRIVER_DURABILITY", |f| place!(f, storage => durability)),
+    ("UPRIVER_WAL_COMPRESSION", |f| place!(f, storage => wal_compression)),
     ("UPRIVER_COMMIT_INTERVAL", |f| place!(f, storage => commit_interval)),
     ("UPRIVER_HOT_MEMORY", |f| place!(f, storage => hot_memory)),
     ("UPRIVER_QUERY_MEMORY_LIMIT", |f| place!(f, query => memory_limit)),
@@ -330,6 +331,8 @@ impl Reader<'_> {
         self.set("storage.wal", storage.wal.as_ref(), wal, &mut store.wal)?;
         let durability_given = storage.durability.as_ref();
         self.set("storage.durability", durability_given, durability, &mut store.durability)?;
+        let packed = storage.wal_compression.as_ref();
+        self.set("storage.wal_compression", packed, compression, &mut store.wal_compression)?;
         let interval = storage.commit_interval.as_ref();
         self.set(
             "storage.commit_interval",
@@ -442,6 +445,14 @@ fn durability(text: &str) -> Result<Durability, String> {
         "fsync" => Ok(Durability::Fsync),
         "none" => Ok(Durability::None),
         _ => Err(format!("{text:?} is not known; use fsync, interval:100ms or none")),
+    }
+}
+
+fn compression(text: &str) -> Result<Compression, String> {
+    match text {
+        "none" => Ok(Compression::None),
+        "zstd" => Ok(Compression::Zstd),
+        _ => Err(format!("{text:?} is not known; use none or zstd")),
     }
 }
 

@@ -42,7 +42,7 @@ use crate::record::LogRecord;
 use crate::schema::Table;
 use crate::snapshot::{Snapshot, SnapshotSource};
 use crate::time::UnixNanos;
-pub use crate::wal::Durability;
+pub use crate::wal::{Compression, Durability};
 use crate::wal::{Delivery, Wal};
 
 /// Memory that rows may take before the older half of them is committed early; at twice this, appends
@@ -66,6 +66,8 @@ pub struct StoreOptions {
     pub tenant: String,
     /// When an appended record counts as stored.
     pub durability: Durability,
+    /// How payloads lie in the log.
+    pub wal_compression: Compression,
     /// How often [`Store::run`] commits.
     pub commit_interval: Duration,
     /// How long rows wait for the other spans of their traces before they are committed.
@@ -86,6 +88,7 @@ impl Default for StoreOptions {
             wal: None,
             tenant: "default".to_owned(),
             durability: Durability::default(),
+            wal_compression: Compression::default(),
             commit_interval: COMMIT_INTERVAL,
             settle: SETTLE,
             hot_bytes_max: HOT_BYTES_MAX,

@@ -146,6 +146,7 @@ section!(
         path: Given,
         wal: Given,
         durability: Given,
+        wal_compression: Given,
         commit_interval: Given,
         hot_memory: Given,
         retention: Retention,

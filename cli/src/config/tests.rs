@@ -39,6 +39,7 @@ fn no_file_is_needed() {
     assert_eq!(settings.api.address, "127.0.0.1:4040".parse().unwrap());
     assert_eq!(settings.store.data, PathBuf::from("./upriver-data"));
     assert_eq!(settings.store.wal, None);
+    assert_eq!(settings.store.wal_compression, Compression::Zstd);
     assert_eq!(settings.store.commit_interval, Duration::from_secs(10));
     assert_eq!(settings.limits.http_body_bytes_max, 64 << 20);
     assert_eq!(settings.query.memory_limit_bytes, 2 << 30);
@@ -104,7 +105,7 @@ receivers:
         cors: { allowed_origins: ["https://shop.example"] }
 api: { endpoint: "0.0.0.0:80", insecure: true, cors: { allowed_origins: ["*"] } }
 query: { postgres: { enabled: false }, memory_limit: 512MiB, timeout: 1m30s }
-storage: { path: /data, wal: /wal, durability: "interval:100ms", commit_interval: 500ms, hot_memory: 64MiB }
+storage: { path: /data, wal: /wal, durability: "interval:100ms", wal_compression: zstd, commit_interval: 500ms, hot_memory: 64MiB }
 service:
   allowed_hosts: [upriver.internal]
   telemetry: { logs: { level: debug, encoding: json } }
@@ -192,6 +193,7 @@ fn values_that_make_no_sense_are_refused_with_their_place() {
         ("query: { memory_limit: lots }\n", ":1: query.memory_limit: \"lots\" is not a size"),
         ("query: { memory_limit: 99999999999GiB }\n", "more than this machine can count"),
         ("storage: { durability: maybe }\n", "use fsync, interval:100ms or none"),
+        ("storage: { wal_compression: lz4 }\n", "use none or zstd"),
         ("storage: { commit_interval: 0s }\n", "longer than zero"),
         ("storage: { path: \"s3://bucket/prefix\" }\n", "object storage is not built yet"),
         ("storage: { path: \"\" }\n", "the path is empty"),

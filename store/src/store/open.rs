@@ -67,6 +67,7 @@ impl Opened {
         let wal_options = WalOptions {
             folder: folder.wal().to_owned(),
             durability: options.durability,
+            compression: options.wal_compression,
             segment_bytes_max: wal::SEGMENT_BYTES_MAX,
             disk: wal::Disk::with(options.faults),
         };

@@ -42,15 +42,20 @@ pub(crate) struct StoredPayload {
 }
 
 impl StoredPayload {
-    /// Compresses the payload where that makes it smaller.
-    pub(crate) fn pack(payload: Bytes) -> Self {
+    /// The payload as it is.
+    pub(crate) fn plain(payload: Bytes) -> Self {
+        Self { bytes: payload, is_zstd: false }
+    }
+
+    /// The payload compressed, where that makes it smaller.
+    pub(crate) fn compressed(payload: Bytes) -> Self {
         if payload.len() >= COMPRESS_FROM_BYTES
             && let Ok(packed) = zstd::bulk::compress(&payload, ZSTD_LEVEL)
             && packed.len() < payload.len()
         {
             return Self { bytes: packed.into(), is_zstd: true };
         }
-        Self { bytes: payload, is_zstd: false }
+        Self::plain(payload)
     }
 
     /// The payload as it was appended.

@@ -14,6 +14,7 @@ fn options(folder: &Path) -> WalOptions {
     WalOptions {
         folder: folder.to_owned(),
         durability: Durability::Fsync,
+        compression: Compression::None,
         segment_bytes_max: SEGMENT_BYTES_MAX,
         disk: Disk::default(),
     }
@@ -91,7 +92,7 @@ proptest! {
         behind in proptest::collection::vec(any::<u8>(), 0..50),
     ) {
         let payload = Bytes::from(payload);
-        let stored = StoredPayload::pack(payload.clone());
+        let stored = StoredPayload::compressed(payload.clone());
         let frame =
             Frame { sequence, unsynced_before, kind, received: UnixNanos(received), payload: stored };
         let mut bytes = Vec::new();
@@ -109,7 +110,7 @@ proptest! {
         at: proptest::sample::Index,
         bit in 0_u32..8,
     ) {
-        let payload = StoredPayload::pack(payload.into());
+        let payload = StoredPayload::compressed(payload.into());
         let frame = Frame { sequence: 3, unsynced_before: 1, kind: 1, received: UnixNanos(5), payload };
         let mut bytes = Vec::new();
         frame.encode(&mut bytes);
@@ -126,9 +127,9 @@ proptest! {
 }
 
 #[test]
-fn repetitive_payloads_shrink_and_a_lying_size_is_an_error() {
+fn compressed_payloads_shrink_and_a_lying_size_is_an_error() {
     let payload = Bytes::from(vec![b'x'; 100_000]);
-    let stored = StoredPayload::pack(payload.clone());
+    let stored = StoredPayload::compressed(payload.clone());
     assert!(stored.is_zstd && stored.bytes.len() < 1_000);
     assert_eq!(stored.unpack().unwrap(), payload);
     let garbage = StoredPayload { bytes: Bytes::from_static(b"not zstd"), is_zstd: true };
