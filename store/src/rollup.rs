@@ -17,15 +17,27 @@ pub use size_metrics::{SizeMetrics, has_sizes};
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{
     ArrayRef, Date32Builder, Int64Builder, RecordBatch, StringBuilder, TimestampMicrosecondBuilder,
 };
+use foldhash::fast::RandomState;
 
 use crate::histogram::{Histogram, HistogramBuilder};
 use crate::schema::{Kind, Table};
 use crate::time::UnixNanos;
+
+/// What is added up, by key. A commit looks a key up for every span.
+type Sums<K, V> = HashMap<K, V, RandomState>;
+
+/// The sums in the order of their keys, which is the table's.
+fn in_order<K: Copy + Ord, V>(sums: &Sums<K, V>) -> Vec<(&K, &V)> {
+    let mut sorted: Vec<_> = sums.iter().collect();
+    sorted.sort_unstable_by_key(|(key, _)| **key);
+    sorted
+}
 
 /// One value of a rollup row, in the order of the table's columns.
 enum Value<'a> {

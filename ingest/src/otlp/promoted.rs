@@ -108,12 +108,7 @@ impl<'a> Promoted<'a> {
         Ok(columns)
     }
 
-    fn fill(
-        &mut self,
-        column: Column,
-        value: Value<'a>,
-        kind: SpanKind,
-    ) -> Result<(), WireError> {
+    fn fill(&mut self, column: Column, value: Value<'a>, kind: SpanKind) -> Result<(), WireError> {
         let (place, name) = match column {
             Column::HttpStatus(name) => {
                 let status = value.integer();

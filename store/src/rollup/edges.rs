@@ -1,10 +1,8 @@
 //! `edge_minutes` from completed spans and bodies.
 
-use std::collections::BTreeMap;
-
 use arrow::array::{Array, AsArray, BinaryArray, Int64Array, RecordBatch, StringArray};
 
-use super::{RowBuilder, Value};
+use super::{RowBuilder, Sums, Value, in_order};
 use crate::histogram::Histogram;
 use crate::schema::Table;
 use crate::time::UnixNanos;
@@ -16,7 +14,7 @@ pub(super) const SPANS: &str = "spans";
 pub(super) const METRICS: &str = "metrics";
 
 /// What makes two calls count in the same row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct EdgeKey<'a> {
     pub(super) client: &'a str,
     pub(super) server: &'a str,
@@ -46,7 +44,7 @@ pub fn edge_minutes(
     payload_sizes: &[RecordBatch],
     index: &TraceIndex,
 ) -> RecordBatch {
-    let mut sums = BTreeMap::<EdgeKey<'_>, EdgeSums>::new();
+    let mut sums = Sums::<EdgeKey<'_>, EdgeSums>::default();
     for rows in spans {
         let Some(columns) = CallColumns::new(rows) else { continue };
         for row in 0..rows.num_rows() {
@@ -66,9 +64,9 @@ pub fn edge_minutes(
     rows_of(&sums)
 }
 
-pub(super) fn rows_of(sums: &BTreeMap<EdgeKey<'_>, EdgeSums>) -> RecordBatch {
+pub(super) fn rows_of(sums: &Sums<EdgeKey<'_>, EdgeSums>) -> RecordBatch {
     let mut rows = RowBuilder::new(Table::EdgeMinutes);
-    for (key, sum) in sums {
+    for (key, sum) in in_order(sums) {
         let [request_wire, response_wire, request_uncompressed, response_uncompressed] = &sum.bytes;
         rows.append([
             Value::Minute(key.minute),

@@ -1,10 +1,9 @@
 //! Rows of the same key put together, for compaction.
 
-use std::collections::BTreeMap;
-
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::TimestampMicrosecondType;
 
+use super::Sums;
 use super::edges::{self, EdgeKey, EdgeSums};
 use super::operations::{self, OperationKey, OperationSums};
 use crate::histogram::{Histogram, HistogramColumn};
@@ -34,7 +33,7 @@ fn merge_operations(rows: &RecordBatch) -> Option<RecordBatch> {
     let (first, last) = (integers(rows, "first_unix_nano")?, integers(rows, "last_unix_nano")?);
     let (duration, self_time) = (histograms(rows, "duration")?, histograms(rows, "self_time")?);
 
-    let mut sums = BTreeMap::<OperationKey<'_>, OperationSums>::new();
+    let mut sums = Sums::<OperationKey<'_>, OperationSums>::default();
     for row in 0..rows.num_rows() {
         let key = OperationKey {
             service: service.value(row),
@@ -74,7 +73,7 @@ fn merge_edges(rows: &RecordBatch) -> Option<RecordBatch> {
         histograms(rows, "response_uncompressed_bytes")?,
     ];
 
-    let mut sums = BTreeMap::<EdgeKey<'_>, EdgeSums>::new();
+    let mut sums = Sums::<EdgeKey<'_>, EdgeSums>::default();
     for row in 0..rows.num_rows() {
         let key = EdgeKey {
             client: client.value(row),

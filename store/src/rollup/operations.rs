@@ -1,17 +1,15 @@
 //! `operation_minutes` from completed spans.
 
-use std::collections::BTreeMap;
-
 use arrow::array::{Array, Int64Array, RecordBatch, StringArray};
 
-use super::{RowBuilder, Value};
+use super::{RowBuilder, Sums, Value, in_order};
 use crate::histogram::Histogram;
 use crate::schema::Table;
 use crate::time::UnixNanos;
 use crate::trace_index::{ValueOrNone, integers, texts};
 
 /// What makes two spans count in the same row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct OperationKey<'a> {
     pub(super) service: &'a str,
     pub(super) name: &'a str,
@@ -52,7 +50,7 @@ impl Default for OperationSums {
 /// One row per minute, service, name, kind, operation, version, environment and calling service, in
 /// the table's order.
 pub fn operation_minutes(spans: &[RecordBatch]) -> RecordBatch {
-    let mut sums = BTreeMap::<OperationKey<'_>, OperationSums>::new();
+    let mut sums = Sums::<OperationKey<'_>, OperationSums>::default();
     for rows in spans {
         let Some(columns) = Columns::new(rows) else { continue };
         for row in 0..rows.num_rows() {
@@ -62,9 +60,9 @@ pub fn operation_minutes(spans: &[RecordBatch]) -> RecordBatch {
     rows_of(&sums)
 }
 
-pub(super) fn rows_of(sums: &BTreeMap<OperationKey<'_>, OperationSums>) -> RecordBatch {
+pub(super) fn rows_of(sums: &Sums<OperationKey<'_>, OperationSums>) -> RecordBatch {
     let mut rows = RowBuilder::new(Table::OperationMinutes);
-    for (key, sum) in sums {
+    for (key, sum) in in_order(sums) {
         rows.append([
             Value::Minute(key.minute),
             Value::Text(Some(key.service)),

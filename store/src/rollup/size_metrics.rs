@@ -16,7 +16,7 @@ mod series;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::hash::BuildHasher;
 
 use arrow::array::RecordBatch;
@@ -24,6 +24,7 @@ use foldhash::fast::RandomState;
 
 use self::columns::SizeColumns;
 use self::series::Series;
+use super::Sums;
 use super::edges::{EdgeKey, EdgeSums, rows_of};
 use crate::histogram::Histogram;
 use crate::time::UnixNanos;
@@ -65,7 +66,7 @@ impl SizeMetrics {
             self.note_current_names(columns);
         }
         let measured: Vec<_> = batches.iter().map(|columns| self.measured(columns)).collect();
-        let mut sums = BTreeMap::<EdgeKey<'_>, EdgeSums>::new();
+        let mut sums = Sums::<EdgeKey<'_>, EdgeSums>::default();
         for (columns, measured) in batches.iter().zip(&measured) {
             for size in measured {
                 let key = columns.key(size.row, &size.call);

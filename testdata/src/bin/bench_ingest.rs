@@ -34,7 +34,6 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 const TEMPLATES: u64 = 16;
 /// Spans of a burst: rows of 60 MB, less than a server keeps before it commits early.
 const BURST_SPANS: usize = 40_000;
-const BURSTS: u64 = 5;
 const WARM_UP_SPANS: usize = 10_000;
 /// The kernel reports times to programs in hundredths of a second.
 const NANOS_PER_TICK: u64 = 10_000_000;
@@ -49,6 +48,9 @@ struct Arguments {
     /// Spans of the long run.
     #[arg(long, default_value_t = 1_000_000)]
     spans: usize,
+    /// Bursts before it.
+    #[arg(long, default_value_t = 5)]
+    bursts: u64,
     /// Spans of a request.
     #[arg(long, default_value_t = 500)]
     request_spans: usize,
@@ -141,7 +143,7 @@ async fn measure(
     server.committed().await?;
     let (mut acknowledged, mut queryable) = (0, 0);
     let mut spans = 0;
-    for _ in 0..BURSTS {
+    for _ in 0..arguments.bursts {
         let before = server.cpu_nanos()?;
         spans += send(BURST_SPANS).await?;
         let acked = server.cpu_nanos()?;
@@ -150,8 +152,10 @@ async fn measure(
         queryable += server.cpu_nanos()? - acked;
         server.committed().await?;
     }
-    say("acknowledged", per_span(acknowledged, spans));
-    say("and then queried", per_span(acknowledged + queryable, spans));
+    if spans > 0 {
+        say("acknowledged", per_span(acknowledged, spans));
+        say("and then queried", per_span(acknowledged + queryable, spans));
+    }
 
     let before = (server.cpu_nanos()?, server.bytes()?, server.table_bytes("spans")?);
     let began = Instant::now();
