@@ -1,6 +1,8 @@
 //! Builders of record batches: one struct per table, one field per column, by the column's name.
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+pub(crate) mod texts;
+
 use std::sync::Arc;
 
 use arrow::array::{

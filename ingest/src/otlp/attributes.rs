@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::fmt::Write;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, MapArray, StringArray, StringBuilder, StructArray};
+use arrow::array::{ArrayRef, MapArray, StructArray};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::DataType;
 use base64::Engine;
@@ -22,6 +22,7 @@ use super::keys::{self, Key, Keys};
 use super::strings::Strings;
 use super::wire::{Reader, WireError, messages};
 use super::{Budget, Fault};
+use crate::rows::texts::Texts;
 use crate::rows::{ColumnBuilder, ROOM_ROWS_MAX};
 
 /// Lists and maps inside each other before a request is refused; serialisers stop at fewer, and the
@@ -361,7 +362,7 @@ impl<'a> Attributes<'a> {
     pub(super) fn render(&self) -> Result<RenderedAttributes, WireError> {
         let mut builder = AttributesBuilder::default();
         builder.append(self)?;
-        Ok(RenderedAttributes { keys: builder.keys.finish(), values: builder.values.finish() })
+        Ok(RenderedAttributes { keys: builder.keys, values: builder.values })
     }
 }
 
@@ -375,34 +376,28 @@ pub(super) fn push_part(out: &mut Vec<u8>, part: Option<&str>) {
 /// Attributes as columns.
 #[derive(Debug)]
 pub(super) struct RenderedAttributes {
-    keys: StringArray,
-    values: StringArray,
+    keys: Texts,
+    values: Texts,
 }
 
 impl RenderedAttributes {
     /// What one repetition takes.
     pub(super) fn bytes(&self) -> usize {
         const OFFSETS: usize = 8;
-        let entries = self.keys.value_offsets().len().saturating_mul(OFFSETS);
-        entries
-            .saturating_add(self.keys.value_data().len())
-            .saturating_add(self.values.value_data().len())
+        let offsets = self.keys.len().saturating_add(1).saturating_mul(OFFSETS);
+        offsets.saturating_add(self.keys.bytes()).saturating_add(self.values.bytes())
     }
 }
 
 /// Builds a column of attributes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct AttributesBuilder {
-    keys: StringBuilder,
-    values: StringBuilder,
+    keys: Texts,
+    values: Texts,
     lengths: Vec<usize>,
+    /// Rows that will come, as far as is known.
+    rows: usize,
     scratch: String,
-}
-
-impl Default for AttributesBuilder {
-    fn default() -> Self {
-        Self::with_rows(0)
-    }
 }
 
 impl AttributesBuilder {
@@ -419,35 +414,42 @@ impl AttributesBuilder {
     ) -> Result<(), WireError> {
         let mut decimal = itoa::Buffer::new();
         for (key, value) in &attributes.entries {
-            self.keys.append_value(key.name);
+            self.keys.push(key.name);
             match value {
-                Value::Text(text) => self.values.append_value(text),
-                Value::Int(number) => self.values.append_value(decimal.format(*number)),
+                Value::Text(text) => self.values.push(text),
+                Value::Int(number) => self.values.push(decimal.format(*number)),
                 value => {
                     self.scratch.clear();
                     let written = value.write_text(&mut self.scratch)?;
-                    self.values.append_option(written.then_some(&self.scratch));
+                    self.values.push_option(written.then_some(self.scratch.as_str()));
                 }
             }
         }
         let extra = extra.filter(|(key, _)| attributes.entries.iter().all(|(k, _)| k.name != *key));
         if let Some((key, value)) = extra {
-            self.keys.append_value(key);
-            self.values.append_value(value);
+            self.keys.push(key);
+            self.values.push(value);
         }
         let length = attributes.entries.len().saturating_add(usize::from(extra.is_some()));
         self.lengths.push(length);
+        self.make_room();
         Ok(())
+    }
+
+    /// After 1, 8, 64 rows and so on it is clearer how much the others will take.
+    fn make_room(&mut self) {
+        let rows = self.lengths.len();
+        if rows < self.rows && rows.is_power_of_two() && rows.trailing_zeros() % 3 == 0 {
+            self.keys.make_room(rows, self.rows);
+            self.values.make_room(rows, self.rows);
+        }
     }
 
     /// Adds a number of rows of attributes that are columns already.
     pub(super) fn append_rendered(&mut self, attributes: &RenderedAttributes, rows: usize) {
-        let in_range = "the budget of a request keeps offsets in range";
-        for _ in 0..rows {
-            self.keys.append_array(&attributes.keys).expect(in_range);
-            self.values.append_array(&attributes.values).expect(in_range);
-            self.lengths.push(attributes.keys.len());
-        }
+        self.keys.extend(&attributes.keys, rows);
+        self.values.extend(&attributes.values, rows);
+        self.lengths.extend(std::iter::repeat_n(attributes.keys.len(), rows));
     }
 
     /// Adds a row of texts.
@@ -457,8 +459,8 @@ impl AttributesBuilder {
     ) {
         let mut length = 0usize;
         for (key, value) in attributes {
-            self.keys.append_value(key);
-            self.values.append_value(value);
+            self.keys.push(key);
+            self.values.push(value);
             length = length.saturating_add(1);
         }
         self.lengths.push(length);
@@ -466,13 +468,8 @@ impl AttributesBuilder {
 }
 
 impl ColumnBuilder for AttributesBuilder {
-    /// Keys and values of a row have this many and are this long in common spans.
     fn with_rows(rows: usize) -> Self {
-        const ENTRIES: usize = 8;
-        const TEXT_BYTES: usize = 16;
-        let entries = rows.min(ROOM_ROWS_MAX).saturating_mul(ENTRIES);
-        let texts = || StringBuilder::with_capacity(entries, entries.saturating_mul(TEXT_BYTES));
-        Self { keys: texts(), values: texts(), lengths: Vec::new(), scratch: String::new() }
+        Self { rows: rows.min(ROOM_ROWS_MAX), ..Self::default() }
     }
 
     fn column(&mut self) -> ArrayRef {

@@ -22,8 +22,6 @@ use crate::rows::{
 
 /// What the fixed columns of a row take, roughly.
 const ROW_COST: usize = 256;
-/// A span on the wire, roughly: those of SDKs take 300 to 1,000 bytes.
-const SPAN_BYTES: usize = 512;
 /// What a link takes.
 const LINK_COST: usize = 32;
 
@@ -45,6 +43,14 @@ pub(super) fn decode(body: &[u8]) -> Result<Decoded, Fault> {
         }
     }
     Ok(traces.finish())
+}
+
+/// The spans of a request, up to what cannot be read.
+fn count_spans(body: &[u8]) -> usize {
+    let readable = |bytes, message, field| messages(bytes, message, field).map_while(Result::ok);
+    let resources = readable(body, "ExportTraceServiceRequest", 1);
+    let scopes = resources.flat_map(|resource| readable(resource, "ResourceSpans", 2));
+    scopes.map(|scope| readable(scope, "ScopeSpans", 2).count()).sum()
 }
 
 /// The kind of a span. Numbers that are not known are `Unspecified`.
@@ -472,9 +478,9 @@ struct TraceRows<'a> {
 }
 
 impl<'a> TraceRows<'a> {
-    /// No rows yet, and room for as many as a request of this size usually has.
+    /// No rows yet, and room for those of the request.
     fn with_room(body: &[u8]) -> Self {
-        let spans = body.len() / SPAN_BYTES;
+        let spans = count_spans(body);
         Self {
             spans: SpanRows::with_rows(spans),
             events: SpanEventRows::with_rows(spans),
