@@ -9,6 +9,7 @@
 //! | `guard` | `Host` and `Origin` checks of every listener |
 //! | [`Access`], `rate` | who sends, what it may do, and how often |
 //! | `body`, `inflate`, `admission`, `memory` | reading under limits |
+//! | `decoders` | the threads that decode large requests |
 //! | `refusal`, `rpc_status`, `reply` | saying no in each protocol's terms |
 //!
 //! Architecture invariant: an acknowledgement is made in one place, after the store has the request
@@ -16,15 +17,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::thread::available_parallelism;
 
 use arrow::array::AsArray;
 use axum::Router;
 use axum::extract::Request;
 use axum::response::Response;
-use tokio::sync::Semaphore;
 use upriver_store::batch::TableBatch;
 use upriver_store::record::LogRecord;
 use upriver_store::schema::Table;
@@ -36,6 +34,7 @@ mod access;
 mod admission;
 mod body;
 mod counters;
+mod decoders;
 mod deploys;
 mod exposition;
 mod guard;
@@ -67,6 +66,7 @@ pub use webhook_secrets::{DeploySecrets, WebhookSecret};
 
 use admission::{Admission, Charge};
 use counters::{Counters, Door, add};
+use decoders::Decoders;
 use refusal::{Class, Refusal};
 use refusal_log::RefusalLog;
 
@@ -136,8 +136,7 @@ struct Shared {
     limits: Limits,
     deploy_secrets: DeploySecrets,
     admission: Arc<Admission>,
-    /// Large requests that are being decoded.
-    decoders: Semaphore,
+    decoders: Decoders,
     clock: Clock,
     counters: Counters,
     refusals: RefusalLog,
@@ -199,7 +198,7 @@ impl Receiver {
             limits,
             deploy_secrets,
             admission,
-            decoders: Semaphore::new(available_parallelism().map_or(1, NonZeroUsize::get)),
+            decoders: Decoders::new(),
             clock,
             counters,
             refusals: RefusalLog::default(),
@@ -233,7 +232,7 @@ impl Receiver {
         F: Future<Output = Result<Upload, Refusal>>,
     {
         let taking = async {
-            self.slot.open()?;
+            self.slot.open()?.admit()?;
             let charge = self.shared.admission.enter()?;
             let upload = read(Arrival { received: self.shared.clock.now(), charge }).await?;
             self.acknowledge(door, upload).await
@@ -286,8 +285,7 @@ impl Receiver {
     }
 
     /// Runs `work` on `bytes` of input here when it is short, else beside the threads that serve
-    /// connections, with as many others as there are processors: more at a time would not be quicker,
-    /// and each takes several times its input in memory.
+    /// connections.
     async fn beside<T: Send + 'static>(
         &self,
         bytes: usize,
@@ -296,14 +294,10 @@ impl Receiver {
         if bytes <= INLINE_BYTES_MAX {
             return Ok(work());
         }
-        let stopped = |error: &dyn fmt::Display| {
+        self.shared.decoders.run(work).await.map_err(|error| {
             let message = format!("decoding stopped: {error}; please report this");
             Refusal::new(Class::Internal, message)
-        };
-        let turn = self.shared.decoders.acquire().await.map_err(|error| stopped(&error))?;
-        let done = tokio::task::spawn_blocking(work).await.map_err(|error| stopped(&error))?;
-        drop(turn);
-        Ok(done)
+        })
     }
 
     /// A request without rows needs no place in the log.

@@ -45,9 +45,8 @@ use crate::time::UnixNanos;
 pub use crate::wal::{Compression, Durability};
 use crate::wal::{Delivery, Wal};
 
-/// Memory that rows may take before the older half of them is committed early; at twice this, appends
-/// are refused. A span with its events and sizes takes 1 to 2 KB: this is ten seconds at 8,000 spans a
-/// second, and at any rate the newest 30,000 spans wait for the rest of their traces.
+/// Memory that rows may take. A span with its events and sizes takes 1 to 2 KB: this is ten seconds at
+/// 8,000 spans a second, and at any rate the newest 28,000 spans wait for the rest of their traces.
 const HOT_BYTES_MAX: usize = 128 << 20;
 /// A commit costs a file and a log entry per table; ten seconds keep both few and restarts quick.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(10);
@@ -72,8 +71,8 @@ pub struct StoreOptions {
     pub commit_interval: Duration,
     /// How long rows wait for the other spans of their traces before they are committed.
     pub settle: Duration,
-    /// Memory of uncommitted rows over which the older ones are committed; at twice this, appends are
-    /// refused.
+    /// Memory that uncommitted rows may take: over three quarters of it the older ones are committed
+    /// early, until a third of it is left; at all of it appends are refused.
     pub hot_bytes_max: usize,
     /// Whether to go on without what cannot be read of a damaged log.
     pub wal_repair: bool,
@@ -110,6 +109,12 @@ impl StoreOptions {
         self
     }
 
+    /// Memory of uncommitted rows over which the older ones are committed early. The rest is for what
+    /// arrives until they are.
+    fn hot_bytes_early(&self) -> usize {
+        self.hot_bytes_max / 4 * 3
+    }
+
     pub(crate) fn folder(&self) -> Result<DataFolder, StoreError> {
         DataFolder::new(&self.data, self.wal.as_deref(), &self.tenant)
     }
@@ -131,7 +136,7 @@ struct Core {
     node: String,
     shared: SharedState,
     writers: tokio::sync::Mutex<Writers>,
-    /// Told when the hot buffer is over its limit.
+    /// Told when the hot buffer is near its limit.
     over_limit: Notify,
     commits: Mutex<u64>,
     #[cfg(test)]
@@ -154,6 +159,11 @@ pub struct StoreStatistics {
 }
 
 impl Store {
+    /// Whether there is room for another request. Asked before one is read, it spares the work.
+    pub fn admit(&self) -> Result<(), StoreError> {
+        self.core.admit()
+    }
+
     /// Stores a request and shows its rows, which are what the request decodes to. When this
     /// returns, the sender may be told. Gives the record's sequence.
     pub async fn append(
@@ -205,15 +215,15 @@ impl Store {
         }
     }
 
-    /// Commits the rows that have waited for their traces as of `now`; the older ones where they take
-    /// more memory than they may, down to half of it.
+    /// Commits the rows that have waited for their traces as of `now`; where rows are about to take
+    /// more memory than they may, the older ones, down to a third of it.
     pub async fn commit_settled(&self, now: UnixNanos) -> Result<(), StoreError> {
         let options = &self.core.options;
         let due = {
             let state = self.core.shared.lock();
             let settled = state.hot.settled(now, options.settle);
-            if state.hot.bytes() > options.hot_bytes_max {
-                settled.max(state.hot.leaving(options.hot_bytes_max / 2))
+            if state.hot.bytes() > options.hot_bytes_early() {
+                settled.max(state.hot.leaving(options.hot_bytes_max / 3))
             } else {
                 settled
             }
@@ -224,7 +234,7 @@ impl Store {
         }
     }
 
-    /// Commits at every interval, and when the hot buffer is over its limit, until `stop` is ready.
+    /// Commits at every interval, and when the hot buffer is near its limit, until `stop` is ready.
     /// A failed commit is logged and tried again at the next interval.
     pub async fn run(
         &self,
@@ -310,7 +320,7 @@ impl fmt::Debug for Store {
 impl Core {
     fn admit(&self) -> Result<(), StoreError> {
         let bytes = self.shared.lock().hot.bytes();
-        let limit = self.options.hot_bytes_max.saturating_mul(2);
+        let limit = self.options.hot_bytes_max;
         if bytes < limit { Ok(()) } else { Err(StoreError::HotBufferFull { bytes, limit }) }
     }
 
@@ -318,7 +328,7 @@ impl Core {
     fn deliver(&self, deliveries: Vec<Delivery>) {
         let mut state = self.shared.lock();
         state.deliver(deliveries);
-        if state.hot.bytes() > self.options.hot_bytes_max {
+        if state.hot.bytes() > self.options.hot_bytes_early() {
             self.over_limit.notify_one();
         }
     }

@@ -353,12 +353,12 @@ async fn only_settled_rows_are_committed() {
 }
 
 #[tokio::test]
-async fn a_full_hot_buffer_commits_early_and_refuses_at_twice_its_limit() {
+async fn a_full_hot_buffer_commits_early_and_refuses_at_its_limit() {
     let data = tempfile::tempdir().unwrap();
     let one = HotBatch::new(1, UnixNanos(0), decode_call(&request("shop", 1)).unwrap());
     let mut probe = crate::hot_buffer::HotBuffer::default();
     probe.push(one);
-    let limited = StoreOptions { hot_bytes_max: probe.bytes() * 2, ..options(data.path()) };
+    let limited = StoreOptions { hot_bytes_max: probe.bytes() * 3, ..options(data.path()) };
     let store = Store::open(limited, decode()).await.unwrap();
     let mut records = Vec::new();
     let mut numbers = 1..10;
