@@ -315,12 +315,17 @@ pub(crate) fn batch(table: Table, columns: &mut [(&'static str, ArrayRef)]) -> O
 macro_rules! table_rows {
     ($(#[$doc:meta])* $name:ident of $table:expr, { $($column:ident: $builder:ty),* $(,)? }) => {
         $(#[$doc])*
-        #[derive(Debug, Default)]
+        #[derive(Debug)]
         pub(crate) struct $name { $($column: $builder),* }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self::with_rows(0)
+            }
+        }
 
         impl $name {
             /// No rows yet, of which about so many will come.
-            #[allow(dead_code, reason = "not every decoder knows")]
             pub(crate) fn with_rows(rows: usize) -> Self {
                 Self { $($column: $crate::rows::ColumnBuilder::with_rows(rows)),* }
             }

@@ -439,7 +439,7 @@ impl AttributesBuilder {
     /// After 1, 8, 64 rows and so on it is clearer how much the others will take.
     fn make_room(&mut self) {
         let rows = self.lengths.len();
-        if rows < self.rows && rows.is_power_of_two() && rows.trailing_zeros() % 3 == 0 {
+        if rows < self.rows && rows.is_power_of_two() && rows.trailing_zeros().is_multiple_of(3) {
             self.keys.make_room(rows, self.rows);
             self.values.make_room(rows, self.rows);
         }

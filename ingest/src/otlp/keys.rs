@@ -5,7 +5,7 @@ use super::payload_sizes::{self, BodySize};
 use super::promoted::{self, Column};
 use super::wire::WireError;
 
-/// A request has some dozens of distinct keys.
+/// A request has some dozens of distinct keys. The half of what a byte can say.
 const SLOTS: usize = 128;
 
 /// A key and what it stands for.
@@ -73,8 +73,9 @@ fn slot(name: &[u8]) -> u8 {
         _ => name.iter().fold(0, |sum, byte| (sum << 8) | u64::from(*byte)),
     };
     let spread = (ends ^ name.len() as u64).wrapping_mul(SPREAD);
-    // The upper bits are the well mixed ones: as many as number the slots.
-    (spread >> (u64::BITS - SLOTS.trailing_zeros())) as u8
+    // The upper bits are the well mixed ones.
+    let [upper, ..] = spread.to_be_bytes();
+    upper >> 1
 }
 
 #[cfg(test)]

@@ -34,13 +34,12 @@ impl Texts {
 
     /// Adds a text or a null.
     pub(crate) fn push_option(&mut self, text: Option<&str>) {
-        match text {
-            Some(text) => self.push(text),
-            None => {
-                let end = self.end();
-                self.ends.push(end);
-                self.nulls.append_null();
-            }
+        if let Some(text) = text {
+            self.push(text);
+        } else {
+            let end = self.end();
+            self.ends.push(end);
+            self.nulls.append_null();
         }
     }
 
