@@ -39,7 +39,6 @@ fn no_file_is_needed() {
     assert_eq!(settings.api.address, "127.0.0.1:4040".parse().unwrap());
     assert_eq!(settings.store.data, PathBuf::from("./upriver-data"));
     assert_eq!(settings.store.wal, None);
-    assert_eq!(settings.store.wal_compression, Compression::Zstd);
     assert_eq!(settings.store.commit_interval, Duration::from_secs(10));
     assert_eq!(settings.limits.http_body_bytes_max, 64 << 20);
     assert_eq!(settings.query.memory_limit_bytes, 2 << 30);
@@ -125,6 +124,7 @@ service:
     assert_eq!(settings.store.wal, Some(PathBuf::from("/wal")));
     let durability = format!("{:?}", settings.store.durability);
     assert_eq!(durability, format!("{:?}", Durability::Interval(Duration::from_millis(100))));
+    assert_eq!(settings.store.wal_compression, Compression::Zstd);
     assert_eq!(settings.store.commit_interval, Duration::from_millis(500));
     assert_eq!(settings.store.hot_bytes_max, 64 << 20);
     assert_eq!(settings.allowed_hosts, ["upriver.internal"]);
