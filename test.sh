@@ -32,7 +32,7 @@ outcome=0
 CARGO_TARGET_DIR="$(realpath -m "$target")/fuzz" ingest/fuzz/run.sh 10 || outcome=$?
 case "$outcome" in
   0) ;;
-  77) left_out+=('fuzzing: cargo-fuzz is not installed and cannot be had') ;;
+  77) left_out+=('fuzzing: cargo-fuzz or a C++ compiler cannot be had, named above') ;;
   *) exit "$outcome" ;;
 esac
 

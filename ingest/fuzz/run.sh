@@ -5,7 +5,7 @@
 #
 # Starts from the seeds beside it, from former findings and, where they are, from recorded payloads; what
 # it discovers is kept in `corpus/` for the next run. Prints a line per target. Exit codes: 0 nothing
-# found; 1 a finding, named with the command that plays it again; 77 cargo-fuzz cannot be had.
+# found; 1 a finding, named with the command that plays it again; 77 cargo-fuzz or a C++ compiler cannot be had.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -21,6 +21,10 @@ rss_mb=1024
 # Larger inputs are slower and reach nothing more: the largest seed is below this.
 input_bytes_max=8192
 
+if ! command -v "${CXX:-c++}" >/dev/null; then
+  echo 'there is no C++ compiler, which libFuzzer is built with; install g++' >&2
+  exit 77
+fi
 export PATH="$target_dir/tools/bin:$PATH"
 if ! cargo fuzz --version >/dev/null 2>&1; then
   if ! cargo install cargo-fuzz --locked --root "$target_dir/tools"; then
