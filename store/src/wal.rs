@@ -68,8 +68,7 @@ pub enum Compression {
     /// As they came: about 650 bytes a span for the seconds until it is committed.
     #[default]
     None,
-    /// zstd, at its fastest: an eighth of the bytes, for about a third more processor time until
-    /// a request is acknowledged. For disks that are slow or wear.
+    /// zstd, at its fastest: fewer bytes for more processor time. For disks that are slow or wear.
     Zstd,
 }
 

@@ -154,3 +154,43 @@ fn unknown_alternatives_and_indices_are_empty() {
     assert_eq!(attributes.iter().count(), 0);
     assert_eq!(attributes.text(&["", "x"]), Ok(None));
 }
+
+/// The short way may give up on anything, and must otherwise read what the long way reads.
+#[test]
+fn usual_attributes_are_read_like_any() {
+    let numbers = [0, 1, 127, 128, 255, 16_383, 16_384, -1, i64::MAX, i64::MIN];
+    let values = numbers.into_iter().map(Proto::IntValue).chain([
+        Proto::BoolValue(true),
+        Proto::BoolValue(false),
+        Proto::DoubleValue(1.5),
+        Proto::StringValue(String::new()),
+        Proto::StringValue("ü".repeat(62)),
+        Proto::StringValue("x".repeat(126)),
+        Proto::StringValue("x".repeat(128)),
+        Proto::BytesValue(vec![0xff]),
+        Proto::ArrayValue(ArrayValue::default()),
+    ]);
+    let values = values.map(|value| AnyValue { value: Some(value) });
+    let mut short = 0;
+    for value in values.chain([AnyValue { value: None }]) {
+        for key in ["", "http.route", &"k".repeat(127), &"k".repeat(128)] {
+            let whole = entry(key, value.clone()).encode_to_vec();
+            // Cut off, changed and continued, too.
+            for length in 0..=whole.len() {
+                let mut bytes: Vec<u8> = whole.iter().copied().take(length).collect();
+                for _ in 0..3 {
+                    if let Some(usual) = read_usual(&bytes) {
+                        let any = read_any_key_value(&bytes, Strings::default());
+                        assert_eq!(any, Ok(Some(usual)), "{bytes:?}");
+                        short += 1;
+                    }
+                    bytes.push(0x12);
+                    if let Some(byte) = bytes.get_mut(length / 2) {
+                        *byte ^= 0x80;
+                    }
+                }
+            }
+        }
+    }
+    assert!(short > 30, "{short} went the short way");
+}
