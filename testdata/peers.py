@@ -1,5 +1,7 @@
 """What tests with programs of others share: their packages, their processes, their addresses."""
 
+import contextlib
+import fcntl
 import hashlib
 import socket
 import subprocess
@@ -27,8 +29,23 @@ def say(text):
     print(text, flush=True)
 
 
+@contextlib.contextmanager
+def one_at_a_time(path):
+    """Holds a file's lock, which goes with the process that has it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def prepare(venv, requirements):
-    """A Python with the pinned packages, which are installed unless they are there already."""
+    """A Python with the pinned packages, which are installed unless they are there already. Tests
+    that start together may share the folder: one installs, the others wait."""
+    with one_at_a_time(venv.with_name(f"{venv.name}.lock")):
+        return install_unless_there(venv, requirements)
+
+
+def install_unless_there(venv, requirements):
     digest = hashlib.sha256(requirements.read_bytes()).hexdigest()
     stamp = venv / "requirements.sha256"
     if stamp.exists() and stamp.read_text() == digest:
