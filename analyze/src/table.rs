@@ -36,15 +36,14 @@ pub(crate) struct StoreTable {
 #[derive(Clone, Debug)]
 struct FileLocation {
     store: ObjectStoreUrl,
-    folder: String,
+    folder: &'static str,
 }
 
 impl StoreTable {
-    /// The table, its folder made known to the runtime if it has files.
+    /// The table, its place made known to the runtime if it has files.
     pub(crate) fn new(table: Table, snapshot: TableSnapshot, runtime: &RuntimeEnv) -> Result<Self> {
-        let files = (!snapshot.files.is_empty())
-            .then(|| files::locate(&snapshot.folder, runtime))
-            .transpose()?;
+        let place = snapshot.place.as_ref().filter(|_| !snapshot.files.is_empty());
+        let files = place.map(|place| files::locate(place, table, runtime)).transpose()?;
         Ok(Self { schema: Arc::new(query_schema(&table.schema())), snapshot, files })
     }
 }

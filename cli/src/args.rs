@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use upriver_ingest::server::Scope;
+use upriver_store::place::Location;
+use upriver_store::store::StoreOptions;
+
+use crate::environment;
 
 /// OpenTelemetry backend that says what upstream changed and made you slow.
 #[derive(Debug, Parser)]
@@ -49,10 +53,10 @@ pub(crate) struct ServeArgs {
     /// Configuration file (YAML)
     #[arg(long, value_name = "FILE", env = "UPRIVER_CONFIG")]
     pub(crate) config: Option<PathBuf>,
-    /// Folder of the tables
-    #[arg(long, value_name = "DIR", env = "UPRIVER_DATA")]
+    /// Where the tables are: a folder, or a bucket such as s3://bucket/prefix
+    #[arg(long, value_name = "DIR|URL", env = "UPRIVER_DATA")]
     pub(crate) data: Option<String>,
-    /// Folder of the write-ahead log
+    /// Folder of the write-ahead log; with a bucket it has to be given
     #[arg(long, value_name = "DIR", env = "UPRIVER_WAL")]
     pub(crate) wal: Option<PathBuf>,
     /// Address of OTLP/gRPC
@@ -115,9 +119,9 @@ pub(crate) struct SourceArgs {
     /// Key to show the server; better given in the environment, where other users do not see it
     #[arg(long, value_name = "KEY", env = "UPRIVER_API_KEY", hide_env_values = true)]
     pub(crate) api_key: Option<String>,
-    /// A data folder; no server is needed
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data: Option<PathBuf>,
+    /// A data folder, or a bucket such as s3://bucket/prefix; no server is needed
+    #[arg(long, value_name = "DIR|URL")]
+    pub(crate) data: Option<Location>,
     /// Partitions in which a query on a data folder runs (default: one per core)
     #[arg(long, value_name = "N", hide = true)]
     pub(crate) partitions: Option<usize>,
@@ -206,9 +210,8 @@ pub(crate) struct ImportArgs {
     /// Files (OTLP JSON lines, pprof, deploy events; plain, .gz or .zst) or case folders
     #[arg(required = true)]
     pub(crate) paths: Vec<PathBuf>,
-    /// Folder of the tables
-    #[arg(long, value_name = "DIR", env = "UPRIVER_DATA", default_value = "./upriver-data")]
-    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) tables: TablesArgs,
     /// Service of profiles that are given as single files
     #[arg(long)]
     pub(crate) service: Option<String>,
@@ -346,12 +349,34 @@ pub(crate) enum StorageCommand {
     Compact(StorageArgs),
 }
 
-/// A data folder.
+/// Tables that a command reads or writes itself.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TablesArgs {
+    /// Where the tables are: a folder, or a bucket such as s3://bucket/prefix
+    #[arg(long, value_name = "DIR|URL", env = "UPRIVER_DATA", default_value = "./upriver-data")]
+    pub(crate) data: Location,
+    /// Folder of the write-ahead log; whoever writes to a bucket needs one
+    #[arg(long, value_name = "DIR", env = "UPRIVER_WAL")]
+    pub(crate) wal: Option<PathBuf>,
+}
+
+impl TablesArgs {
+    /// How the tables are kept.
+    pub(crate) fn options(&self) -> StoreOptions {
+        StoreOptions {
+            data: self.data.clone(),
+            wal: self.wal.clone(),
+            bucket: environment::bucket_options(),
+            ..StoreOptions::default()
+        }
+    }
+}
+
+/// `upriver storage`
 #[derive(Debug, Args)]
 pub(crate) struct StorageArgs {
-    /// Folder of the tables
-    #[arg(long, value_name = "DIR", env = "UPRIVER_DATA", default_value = "./upriver-data")]
-    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) tables: TablesArgs,
     /// Form of the rows
     #[arg(long, value_enum, default_value_t = RowFormat::Table)]
     pub(crate) format: RowFormat,

@@ -30,6 +30,8 @@ use error::Place;
 use file::{Api, File, Given, Origin, Webhooks};
 
 /// Where the tables are unless something else is said.
+/// A request to a bucket takes longer and costs money; rows are readable before.
+const COMMIT_INTERVAL_BUCKET: Duration = Duration::from_secs(30);
 const DATA_DEFAULT: &str = "./upriver-data";
 const GRPC_PORT: u16 = 4317;
 const HTTP_PORT: u16 = 4318;
@@ -105,7 +107,7 @@ impl ServeSettings {
     /// The defaults on free ports of loopback: for a server inside another command.
     pub(crate) fn embedded(data: PathBuf) -> Self {
         let mut settings = Self::default();
-        settings.store.data = data;
+        settings.store.data = data.into();
         for endpoint in [&mut settings.grpc, &mut settings.otlp_http, &mut settings.api] {
             endpoint.address.set_port(0);
         }
@@ -153,7 +155,10 @@ impl Default for ServeSettings {
             deploy_secrets: DeploySecrets::default(),
             access: AccessOptions::default(),
             memory: access::MEMORY_DEFAULT,
-            store: StoreOptions { data: PathBuf::from(DATA_DEFAULT), ..StoreOptions::default() },
+            store: StoreOptions {
+                data: PathBuf::from(DATA_DEFAULT).into(),
+                ..StoreOptions::default()
+            },
             query: SessionOptions::default(),
             logs: LogSettings { level: tracing::Level::INFO, json: false },
             without_effect: Vec::new(),
@@ -326,7 +331,7 @@ impl Reader<'_> {
 
     fn storage(&self, file: &File, store: &mut StoreOptions) -> Result<(), ConfigError> {
         let Some(storage) = &file.storage else { return Ok(()) };
-        self.set("storage.path", storage.path.as_ref(), folder, &mut store.data)?;
+        self.set("storage.path", storage.path.as_ref(), str::parse, &mut store.data)?;
         let wal = |text: &str| folder(text).map(Some);
         self.set("storage.wal", storage.wal.as_ref(), wal, &mut store.wal)?;
         let durability_given = storage.durability.as_ref();
@@ -340,8 +345,37 @@ impl Reader<'_> {
             positive_duration,
             &mut store.commit_interval,
         )?;
+        if interval.is_none() && store.data.folder().is_none() {
+            store.commit_interval = COMMIT_INTERVAL_BUCKET;
+        }
         let hot = storage.hot_memory.as_ref();
-        self.set("storage.hot_memory", hot, value::bytes, &mut store.hot_bytes_max)
+        self.set("storage.hot_memory", hot, value::bytes, &mut store.hot_bytes_max)?;
+        let given = storage.refresh_interval.as_ref();
+        let (key, refresh) = ("storage.refresh_interval", &mut store.refresh_interval);
+        self.set(key, given, positive_duration, refresh)?;
+        let given = storage.maintenance_interval.as_ref();
+        let interval = &mut store.maintenance.interval;
+        self.set("storage.maintenance_interval", given, value::duration, interval)?;
+        self.retention(&storage.retention.clone().unwrap_or_default(), store)
+    }
+
+    fn retention(
+        &self,
+        given: &file::Retention,
+        store: &mut StoreOptions,
+    ) -> Result<(), ConfigError> {
+        let retention = &mut store.maintenance.retention;
+        for (key, given, kept) in [
+            ("storage.retention.spans", &given.spans, &mut retention.spans),
+            ("storage.retention.profiles", &given.profiles, &mut retention.profiles),
+            ("storage.retention.metrics", &given.metrics, &mut retention.metrics),
+            ("storage.retention.logs", &given.logs, &mut retention.logs),
+            ("storage.retention.rollups", &given.rollups, &mut retention.rollups),
+            ("storage.retention.changes", &given.changes, &mut retention.changes),
+        ] {
+            self.set(key, given.as_ref(), kept_for, kept)?;
+        }
+        Ok(())
     }
 
     fn faults(&self, store: &mut StoreOptions) -> Result<(), ConfigError> {
@@ -426,10 +460,10 @@ fn webhook_secret(text: &str) -> Result<Option<WebhookSecret>, String> {
     WebhookSecret::new(text.to_owned()).map(Some).ok_or_else(|| wrong.to_owned())
 }
 
-/// A local folder; buckets are not taken yet.
+/// A local folder.
 fn folder(text: &str) -> Result<PathBuf, String> {
     if text.contains("://") {
-        return Err(format!("{text:?}: object storage is not built yet; give a local folder"));
+        return Err(format!("{text:?}: the log is on a local disk; give a local folder"));
     }
     if text.is_empty() {
         return Err("the path is empty; give a local folder".to_owned());
@@ -454,6 +488,20 @@ fn compression(text: &str) -> Result<Compression, String> {
         "zstd" => Ok(Compression::Zstd),
         _ => Err(format!("{text:?} is not known; use none or zstd")),
     }
+}
+
+/// How long rows are kept; `None` is for ever.
+fn kept_for(text: &str) -> Result<Option<Duration>, String> {
+    if text == "forever" {
+        return Ok(None);
+    }
+    let kept = value::duration(text).map_err(|wrong| format!("{wrong}, or `forever`"))?;
+    if kept < Duration::from_hours(24) {
+        return Err(format!(
+            "{text:?} is too short: whole days are dropped, so give 1d or more, or `forever`"
+        ));
+    }
+    Ok(Some(kept))
 }
 
 fn positive_duration(text: &str) -> Result<Duration, String> {

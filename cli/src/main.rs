@@ -7,6 +7,7 @@ mod api;
 mod args;
 mod commands;
 mod config;
+mod environment;
 mod error;
 mod output;
 mod player;

@@ -2,7 +2,6 @@
 
 use std::io::Cursor;
 use std::net::SocketAddr;
-use std::path::Path;
 
 use anyhow::{Context, anyhow};
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -16,12 +15,14 @@ use upriver_analyze::format::{self, Format};
 use upriver_analyze::{Session, SessionOptions};
 use upriver_rules::time::Time;
 use upriver_rules::{Diagnosis, Verification, diagnose};
+use upriver_store::place::Location;
 use upriver_store::reader::Reader;
 use upriver_store::snapshot::SnapshotSource;
 use upriver_store::store::StoreOptions;
 use upriver_store::time::UnixNanos;
 
 use crate::args::{DocumentFormat, RowFormat, SourceArgs};
+use crate::environment;
 use crate::error::Advise;
 use crate::output::Output;
 use crate::questions::{DIAGNOSE_PATH, DiagnoseQuestion, VERIFY_PATH, VerifyQuestion};
@@ -132,17 +133,18 @@ impl<T> Answer<T> {
 
 /// A session over what a folder holds now.
 pub(crate) async fn open_folder(
-    folder: &Path,
+    data: &Location,
     options: &SessionOptions,
 ) -> anyhow::Result<Session> {
-    if !folder.is_dir() {
-        return Err(anyhow!("there is no data folder `{}`", folder.display()))
+    if data.folder().is_some_and(|folder| !folder.is_dir()) {
+        return Err(anyhow!("there is no data folder `{data}`"))
             .hint("`upriver serve --data DIR` and `upriver import --data DIR` make one");
     }
-    let store = StoreOptions { data: folder.to_path_buf(), ..StoreOptions::default() };
+    let bucket = environment::bucket_options();
+    let store = StoreOptions { data: data.clone(), bucket, ..StoreOptions::default() };
     let reader = Reader::open(store, upriver_ingest::replay())
         .await
-        .with_context(|| format!("could not read the data folder `{}`", folder.display()))?;
+        .with_context(|| format!("could not read the tables in `{data}`"))?;
     Ok(Session::new(reader.snapshot(), options)?)
 }
 

@@ -1,20 +1,30 @@
-//! Compaction: the small files of a date become one sorted file with the same rows.
+//! Compaction: small files of a date become one sorted file with the same rows.
+
+mod merge;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::path::Path;
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, Weak};
 
-use arrow::array::{ArrayRef, Date32Array, RecordBatch, RecordBatchOptions};
-use arrow::compute::cast;
-use arrow::error::ArrowError;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use object_store::ObjectStoreExt;
+use object_store::path::Path as ObjectPath;
 
+use self::merge::Merge;
 use crate::delta::{COMPACTED_FILE_BYTES, TableError, TableHandle};
-use crate::parquet_writer::{WriteError, WrittenFile, write_partitions};
-use crate::rollup::merge_partials;
+use crate::parquet_writer::{FileWriter, WriteError, WrittenFile};
+use crate::place::Place;
 use crate::schema::Table;
 use crate::snapshot::DataFile;
+
+/// Files up to this size are put together whatever they are put together with: they cost more to open
+/// than to write again.
+const SMALL_FILE_BYTES: i64 = 4 << 20;
+/// Fewer files than this are not worth a commit; one every two minutes leaves a dozen.
+const FILES_MIN_BALANCED: usize = 4;
+/// Files that are read at a time: each takes a file handle and rows in memory. More of them are put
+/// together in several steps.
+const FILES_MAX: usize = 64;
 
 /// What a compaction did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -23,6 +33,10 @@ pub struct CompactReport {
     pub files_removed: u64,
     /// Files that took their place.
     pub files_added: u64,
+    /// Bytes of the files that were read.
+    pub bytes_removed: u64,
+    /// Bytes of the files that took their place.
+    pub bytes_added: u64,
 }
 
 impl std::fmt::Display for CompactReport {
@@ -35,46 +49,84 @@ impl std::ops::AddAssign for CompactReport {
     fn add_assign(&mut self, other: Self) {
         self.files_removed += other.files_removed;
         self.files_added += other.files_added;
+        self.bytes_removed += other.bytes_removed;
+        self.bytes_added += other.bytes_added;
     }
 }
 
-/// Compacts every date of the table that has more than one small file.
+/// Which files are put together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// All that are smaller than a compacted file is to be.
+    All,
+    /// A file only with at least as much of smaller ones, so that no row is written again more often
+    /// than the table doubles.
+    Balanced,
+}
+
+/// Compacts every date of the table that has files to put together.
 pub(crate) async fn compact(
-    table: Table,
     handle: &mut TableHandle,
+    selection: Selection,
 ) -> Result<CompactReport, TableError> {
     let mut report = CompactReport::default();
-    for group in groups(&handle.files()) {
-        let folder = handle.folder().to_path_buf();
-        let removed: BTreeSet<_> = group.iter().map(|file| file.path.clone()).collect();
-        let task = tokio::task::spawn_blocking(move || rewrite(&folder, table, &group));
-        let written =
-            task.await.map_err(|_ended| TableError::Interrupted { table: table.name() })?;
-        let written =
-            written.map_err(|source| TableError::Write { table: table.name(), source })?;
-        report += CompactReport {
-            files_removed: removed.len() as u64,
-            files_added: written.len() as u64,
-        };
-        handle.replace(&removed, written).await?;
+    // Files that came out of a step may be put together further: bounded, since each step leaves fewer.
+    loop {
+        let groups = groups(&handle.files(), selection);
+        if groups.is_empty() {
+            return Ok(report);
+        }
+        for group in groups {
+            report += compact_group(handle, group).await?;
+        }
     }
-    Ok(report)
 }
 
-/// Files of one date that together stay below the size of a compacted file: what one step reads into
-/// memory.
-fn groups(files: &[DataFile]) -> Vec<Vec<DataFile>> {
+async fn compact_group(
+    handle: &mut TableHandle,
+    group: Vec<DataFile>,
+) -> Result<CompactReport, TableError> {
+    let table = handle.table();
+    let failed = |source| TableError::Write { table: table.name(), source };
+    let removed: BTreeSet<_> = group.iter().map(|file| file.path.clone()).collect();
+    let bytes_removed = group.iter().map(|file| file.size_bytes).sum();
+    let mut inputs = Vec::with_capacity(group.len());
+    for file in group {
+        let content = local_copy(handle.place(), &file).await.map_err(failed)?;
+        inputs.push((file, content));
+    }
+    // Goes with this future: then nobody waits for the files, and the work ends.
+    let wanted = Arc::new(());
+    let is_wanted = Arc::downgrade(&wanted);
+    let work = move |place: Place| rewrite(&place, table, inputs, &is_wanted);
+    let written = handle.write_with(work).await?;
+    let step = CompactReport {
+        files_removed: removed.len() as u64,
+        files_added: written.len() as u64,
+        bytes_removed,
+        bytes_added: written.iter().map(|file| file.data.size_bytes).sum(),
+    };
+    handle.replace(&removed, written).await?;
+    Ok(step)
+}
+
+/// Files of one date that become one.
+fn groups(files: &[DataFile], selection: Selection) -> Vec<Vec<DataFile>> {
     let mut by_date = BTreeMap::<i32, Vec<&DataFile>>::new();
     for file in files.iter().filter(|file| bytes(file) < COMPACTED_FILE_BYTES) {
         by_date.entry(file.date).or_default().push(file);
     }
     let mut groups = Vec::new();
     for mut candidates in by_date.into_values() {
-        candidates.sort_by(|a, b| a.path.cmp(&b.path));
-        let mut group = Vec::new();
+        candidates.sort_by(|a, b| (a.size_bytes, &a.path).cmp(&(b.size_bytes, &b.path)));
+        let mut group = Vec::<DataFile>::new();
         let mut group_bytes = 0;
         for file in candidates {
-            if group_bytes + bytes(file) > COMPACTED_FILE_BYTES {
+            let is_too_large = selection == Selection::Balanced
+                && bytes(file) > SMALL_FILE_BYTES
+                && bytes(file) > group_bytes;
+            let is_full = group_bytes >= COMPACTED_FILE_BYTES || group.len() >= FILES_MAX;
+            if is_too_large || is_full {
                 groups.push(std::mem::take(&mut group));
                 group_bytes = 0;
             }
@@ -83,7 +135,8 @@ fn groups(files: &[DataFile]) -> Vec<Vec<DataFile>> {
         }
         groups.push(group);
     }
-    groups.retain(|group| group.len() > 1);
+    let least = if selection == Selection::Balanced { FILES_MIN_BALANCED } else { 2 };
+    groups.retain(|group| group.len() >= least);
     groups
 }
 
@@ -91,36 +144,52 @@ fn bytes(file: &DataFile) -> i64 {
     i64::try_from(file.size_bytes).unwrap_or(i64::MAX)
 }
 
-fn rewrite(
-    folder: &Path,
-    table: Table,
-    files: &[DataFile],
-) -> Result<Vec<WrittenFile>, WriteError> {
-    let mut batches = Vec::new();
-    for file in files {
-        let input = File::open(folder.join(&file.path))?;
-        for rows in ParquetRecordBatchReaderBuilder::try_new(input)?.build()? {
-            batches.push(in_schema(table, &rows?, file.date)?);
-        }
+/// The file itself, or a copy of it on the local disk that goes with the handle.
+async fn local_copy(place: &Place, file: &DataFile) -> Result<File, WriteError> {
+    if let Some(folder) = place.local() {
+        return Ok(File::open(folder.join(&file.path))?);
     }
-    let rows = arrow::compute::concat_batches(&table.schema(), &batches)?;
-    write_partitions(folder, table, &[merge_partials(table, rows)])
+    let drafts = place.drafts().ok_or(WriteError::ReadOnly)?;
+    let copy = tempfile::tempfile_in(drafts)?;
+    let path = ObjectPath::from(file.path.as_str());
+    let content = place.objects().get(&path).await.map_err(io::Error::from)?;
+    let mut writer = tokio::fs::File::from_std(copy.try_clone()?);
+    let mut chunks = tokio_util::io::StreamReader::new(content.into_stream());
+    tokio::io::copy(&mut chunks, &mut writer).await?;
+    Ok(copy)
 }
 
-/// Rows of a file in the table's schema of today: the date comes back, a column that the file does
-/// not have is null.
-fn in_schema(table: Table, rows: &RecordBatch, date: i32) -> Result<RecordBatch, ArrowError> {
-    let schema = table.schema();
-    let columns = schema.fields().iter().map(|field| -> Result<ArrayRef, ArrowError> {
-        if field.name() == "date" {
-            return Ok(Arc::new(Date32Array::from_value(date, rows.num_rows())));
+/// Merges sorted files into one, or several where one would be larger than twice the size wanted.
+fn rewrite(
+    place: &Place,
+    table: Table,
+    inputs: Vec<(DataFile, File)>,
+    is_wanted: &Weak<()>,
+) -> Result<Vec<WrittenFile>, WriteError> {
+    let Some((first, _)) = inputs.first() else { return Ok(Vec::new()) };
+    let date = first.date;
+    // Retention goes by when rows came, so the age of the newest is kept.
+    let written_unix_ms = inputs.iter().map(|(file, _)| file.written_unix_ms).max().unwrap_or(0);
+    let rows = inputs.iter().map(|(file, _)| file.rows).sum::<u64>();
+    let rows = usize::try_from(rows).unwrap_or(usize::MAX);
+    let mut written = Vec::new();
+    let mut writer = None;
+    for chunk in Merge::of(table, date, inputs)? {
+        if is_wanted.strong_count() == 0 {
+            return Err(WriteError::GivenUp);
         }
-        match rows.column_by_name(field.name()) {
-            Some(column) => cast(column, field.data_type()),
-            None => Ok(arrow::array::new_null_array(field.data_type(), rows.num_rows())),
+        let open = match &mut writer {
+            Some(open) => open,
+            None => writer.insert(FileWriter::create(place, table, date, rows)?),
+        };
+        open.write(&chunk?)?;
+        if open.bytes() > 2 * COMPACTED_FILE_BYTES.unsigned_abs() {
+            written.extend(writer.take().map(FileWriter::finish).transpose()?);
         }
-    });
-    let columns = columns.collect::<Result<Vec<_>, _>>()?;
-    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-    RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &options)
+    }
+    written.extend(writer.map(FileWriter::finish).transpose()?);
+    for file in &mut written {
+        file.data.written_unix_ms = written_unix_ms;
+    }
+    Ok(written)
 }

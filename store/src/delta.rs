@@ -1,4 +1,4 @@
-//! One Delta table on disk: its committed files, and commits that carry a sequence.
+//! One Delta table: its committed files, and commits that carry a sequence.
 //!
 //! A commit is one entry of the Delta log with the added files, full statistics, and the application
 //! transactions that say up to which sequence of which source the table now goes. Replay compares
@@ -11,21 +11,29 @@ pub(crate) mod statistics;
 mod tests;
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use chrono::TimeDelta;
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
-use deltalake_core::kernel::{Action, Add, Remove, StructType, Transaction};
+use deltalake_core::kernel::{Action, Add, StructType, Transaction};
+use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore};
 use deltalake_core::operations::create::CreateBuilder;
+use deltalake_core::operations::vacuum::{Clock, VacuumMode};
+use deltalake_core::protocol::checkpoints::cleanup_expired_logs_for;
 use deltalake_core::protocol::{DeltaOperation, SaveMode};
-use deltalake_core::{DeltaTable, DeltaTableBuilder, DeltaTableError};
-use url::Url;
+use deltalake_core::{DeltaTable, DeltaTableError};
+use futures::TryStreamExt;
+use object_store::ObjectStore;
+use object_store::path::Path as ObjectPath;
 
-use crate::parquet_writer::{WriteError, WrittenFile, write_partitions};
+use crate::parquet_writer::{WriteError, WrittenFile, upload, write_partitions};
+use crate::place::Place;
 use crate::schema::Table;
 use crate::snapshot::DataFile;
+use crate::time::UnixNanos;
 
 /// Commits after which the handle is opened anew: a held one replays every commit since it was
 /// opened (measured linear growth, 33 to 309 ms over 500 commits), a fresh one reads the checkpoint.
@@ -60,9 +68,6 @@ pub enum TableError {
         /// Name of the table.
         table: &'static str,
     },
-    /// The folder's name cannot be a location.
-    #[error("`{0}` cannot be the folder of a table: it is not an absolute path")]
-    Folder(PathBuf),
 }
 
 /// Up to which version of which source a commit brings the table.
@@ -72,41 +77,50 @@ pub type SourceVersion = (String, i64);
 #[derive(Debug)]
 pub struct TableHandle {
     table: Table,
-    folder: PathBuf,
+    place: Place,
     handle: DeltaTable,
     commits: u32,
     files: Arc<Vec<DataFile>>,
 }
 
 impl TableHandle {
-    /// Opens the table in this folder, or makes an empty one.
-    pub async fn open_or_create(folder: &Path, table: Table) -> Result<Self, TableError> {
-        if !Self::exists(folder) {
-            std::fs::create_dir_all(folder).map_err(|source| TableError::Write {
-                table: table.name(),
-                source: source.into(),
-            })?;
-            create(folder, table).await?;
+    /// Opens the table in this place, or makes an empty one.
+    pub async fn open_or_create(place: &Place, table: Table) -> Result<Self, TableError> {
+        if !Self::exists(place, table).await? {
+            let created = create(place, table).await;
+            // Another node may have been first.
+            if created.is_err() && !Self::exists(place, table).await? {
+                created?;
+            }
         }
-        Self::open(folder, table).await
+        Self::open(place, table).await
     }
 
-    /// Opens the table in this folder; it must exist.
-    pub async fn open(folder: &Path, table: Table) -> Result<Self, TableError> {
-        let handle = load(folder, table).await?;
+    /// Opens the table in this place; it must exist.
+    pub async fn open(place: &Place, table: Table) -> Result<Self, TableError> {
+        let handle = load(place, table).await?;
         let files = Arc::new(list_files(&handle, table)?);
-        Ok(Self { table, folder: folder.to_path_buf(), handle, commits: 0, files })
+        Ok(Self { table, place: place.clone(), handle, commits: 0, files })
     }
 
-    /// Whether the folder holds a table. A crash while the table was made can leave a log without
+    /// Whether the place holds a table. A crash while the table was made can leave a log without
     /// its first entry.
-    pub fn exists(folder: &Path) -> bool {
-        let is_entry = |name: &std::ffi::OsStr| {
-            let extension = Path::new(name).extension();
-            extension.is_some_and(|extension| extension == "json" || extension == "parquet")
+    pub async fn exists(place: &Place, table: Table) -> Result<bool, TableError> {
+        let is_entry = |path: &ObjectPath| {
+            path.extension().is_some_and(|extension| extension == "json" || extension == "parquet")
         };
-        std::fs::read_dir(folder.join("_delta_log"))
-            .is_ok_and(|entries| entries.flatten().any(|entry| is_entry(&entry.file_name())))
+        let objects = place.objects();
+        let mut entries = objects.list(Some(&ObjectPath::from(LOG_FOLDER)));
+        loop {
+            let entry = entries.try_next().await.map_err(|source| {
+                log_error(table, "read", DeltaTableError::ObjectStore { source })
+            })?;
+            match entry {
+                Some(entry) if is_entry(&entry.location) => return Ok(true),
+                Some(_) => {}
+                None => return Ok(false),
+            }
+        }
     }
 
     /// The committed files.
@@ -114,9 +128,14 @@ impl TableHandle {
         Arc::clone(&self.files)
     }
 
-    /// The table's folder.
-    pub fn folder(&self) -> &Path {
-        &self.folder
+    /// Which table it is.
+    pub fn table(&self) -> Table {
+        self.table
+    }
+
+    /// Where the table is.
+    pub fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Version of the Delta log.
@@ -144,11 +163,25 @@ impl TableHandle {
 
     /// Writes rows as files that no reader sees yet.
     pub async fn write(&self, rows: Vec<RecordBatch>) -> Result<Vec<WrittenFile>, TableError> {
-        let (table, folder) = (self.table, self.folder.clone());
-        let task = tokio::task::spawn_blocking(move || write_partitions(&folder, table, &rows));
-        let written =
-            task.await.map_err(|_source| TableError::Interrupted { table: table.name() })?;
-        written.map_err(|source| TableError::Write { table: table.name(), source })
+        let table = self.table;
+        self.write_with(move |place| write_partitions(&place, table, &rows)).await
+    }
+
+    /// Runs work that writes files of the table, and brings them to where the table is.
+    pub(crate) async fn write_with(
+        &self,
+        work: impl FnOnce(Place) -> Result<Vec<WrittenFile>, WriteError> + Send + 'static,
+    ) -> Result<Vec<WrittenFile>, TableError> {
+        let table = self.table.name();
+        let failed = |source| TableError::Write { table, source };
+        let place = self.place.clone();
+        let task = tokio::task::spawn_blocking(move || work(place));
+        let mut written =
+            task.await.map_err(|_ended| TableError::Interrupted { table })?.map_err(failed)?;
+        for file in &mut written {
+            upload(&self.place, file).await.map_err(failed)?;
+        }
+        Ok(written)
     }
 
     /// Makes written files part of the table, together with source versions.
@@ -164,9 +197,7 @@ impl TableHandle {
             partition_by: Some(vec!["date".to_owned()]),
             predicate: None,
         };
-        self.commit_actions(actions, operation, sources).await?;
-        self.change_files(&BTreeSet::new(), written);
-        Ok(())
+        self.commit_actions(actions, operation, sources, &BTreeSet::new(), written).await
     }
 
     /// Puts files that hold the same rows in place of others.
@@ -177,27 +208,96 @@ impl TableHandle {
     ) -> Result<(), TableError> {
         let mut actions: Vec<_> =
             written.iter().map(|file| Action::Add(add_action(file, false))).collect();
-        let state = self.handle.snapshot().map_err(|e| self.unreadable(e))?;
-        let gone: Vec<Remove> = state
-            .log_data()
-            .iter()
-            .filter(|view| removed.contains(view.path().as_ref()))
-            .map(|view| view.remove_action(false))
-            .collect();
-        actions.extend(gone.into_iter().map(Action::Remove));
+        actions.extend(self.remove_actions(removed, false)?);
         let operation =
             DeltaOperation::Optimize { predicate: None, target_size: COMPACTED_FILE_BYTES };
-        self.commit_actions(actions, operation, &[]).await?;
-        self.change_files(removed, written);
-        Ok(())
+        let once = self.upkeep_transaction();
+        self.commit_actions(actions, operation, &once, removed, written).await
     }
 
-    /// Reads what other writers committed since.
+    /// Delta lets two commits remove the same file where the rows stay: then the rows that took its
+    /// place would be there twice. Of two commits with a transaction of the same name, which read the
+    /// same version, the second is refused.
+    fn upkeep_transaction(&self) -> [SourceVersion; 1] {
+        [("upkeep".to_owned(), self.version().saturating_add(1))]
+    }
+
+    /// Takes files out of the table, with their rows.
+    pub(crate) async fn drop_files(&mut self, files: &[DataFile]) -> Result<(), TableError> {
+        let removed = files.iter().map(|file| file.path.clone()).collect();
+        let actions = self.remove_actions(&removed, true)?;
+        let operation = DeltaOperation::Delete { predicate: None };
+        let once = self.upkeep_transaction();
+        self.commit_actions(actions, operation, &once, &removed, Vec::new()).await
+    }
+
+    /// Deletes files that left the table, or never became part of it, longer ago than `keep`. Gives
+    /// their number.
+    pub(crate) async fn delete_removed(
+        &mut self,
+        keep: Duration,
+        now: UnixNanos,
+    ) -> Result<u64, TableError> {
+        let unwritable = |source| log_error(self.table, "written", source);
+        let keep = TimeDelta::from_std(keep).unwrap_or(TimeDelta::MAX);
+        let vacuum = self.handle.clone().vacuum();
+        let vacuum = vacuum
+            .with_mode(VacuumMode::Full)
+            .with_retention_period(keep)
+            .with_enforce_retention_duration(false)
+            .with_clock(Arc::new(Instant(now)))
+            .with_commit_properties(
+                CommitProperties::default().with_cleanup_expired_logs(Some(false)),
+            );
+        let (handle, deleted) = vacuum.await.map_err(unwritable)?;
+        self.handle = handle;
+        Ok(deleted.files_deleted.len() as u64)
+    }
+
+    /// Deletes entries of the log that are older than `keep` and that no reader needs: those before a
+    /// checkpoint. Gives their number.
+    pub(crate) async fn shorten_log(
+        &mut self,
+        keep: Duration,
+        now: UnixNanos,
+    ) -> Result<u64, TableError> {
+        let unwritable = |source| log_error(self.table, "written", source);
+        let Some(version) = self.handle.version() else { return Ok(0) };
+        let log_store = self.handle.log_store();
+        let keep = i64::try_from(keep.as_millis()).unwrap_or(i64::MAX);
+        let oldest = (now.0 / 1_000_000).saturating_sub(keep);
+        let deleted = cleanup_expired_logs_for(version, log_store.as_ref(), oldest, None).await;
+        Ok(deleted.map_err(unwritable)? as u64)
+    }
+
+    fn remove_actions(
+        &self,
+        removed: &BTreeSet<String>,
+        data_change: bool,
+    ) -> Result<Vec<Action>, TableError> {
+        let state = self.handle.snapshot().map_err(|e| self.unreadable(e))?;
+        let log = state.log_data();
+        let gone = log.iter().filter(|view| removed.contains(view.path().as_ref()));
+        Ok(gone.map(|view| Action::Remove(view.remove_action(data_change))).collect())
+    }
+
+    /// Reads the log from its newest checkpoint on.
     pub async fn refresh(&mut self) -> Result<(), TableError> {
-        self.handle = load(&self.folder, self.table).await?;
+        self.handle = load(&self.place, self.table).await?;
         self.files = Arc::new(list_files(&self.handle, self.table)?);
         self.commits = 0;
         Ok(())
+    }
+
+    /// Reads what other writers have committed since, if anything. Says whether there was something.
+    pub async fn refresh_if_behind(&mut self) -> Result<bool, TableError> {
+        let known = self.handle.version().unwrap_or(0);
+        let newest = self.handle.log_store().get_latest_version(known).await;
+        if newest.map_err(|e| self.unreadable(e))? <= known {
+            return Ok(false);
+        }
+        self.refresh().await?;
+        Ok(true)
     }
 
     async fn commit_actions(
@@ -205,11 +305,13 @@ impl TableHandle {
         actions: Vec<Action>,
         operation: DeltaOperation,
         sources: &[SourceVersion],
+        removed: &BTreeSet<String>,
+        written: Vec<WrittenFile>,
     ) -> Result<(), TableError> {
         if self.commits >= COMMITS_PER_HANDLE {
-            self.handle = load(&self.folder, self.table).await?;
-            self.commits = 0;
+            self.refresh().await?;
         }
+        let known = self.handle.version();
         let transactions = sources.iter().map(|(id, version)| Transaction::new(id, *version));
         let properties = CommitProperties::default()
             .with_application_transactions(transactions.collect())
@@ -221,8 +323,15 @@ impl TableHandle {
             .build(Some(state), self.handle.log_store(), operation)
             .await
             .map_err(unwritable)?;
+        let is_next = known.is_some_and(|known| commit.version() == known + 1);
         self.handle.state = Some(commit.snapshot());
         self.commits += 1;
+        if is_next {
+            self.change_files(removed, written);
+        } else {
+            // Other nodes committed in between.
+            self.files = Arc::new(list_files(&self.handle, self.table)?);
+        }
         Ok(())
     }
 
@@ -237,18 +346,20 @@ impl TableHandle {
     }
 }
 
-/// Size that compaction aims at, as Delta's own OPTIMIZE does by default for small tables.
+/// Where Delta keeps a table's log.
+pub(crate) const LOG_FOLDER: &str = "_delta_log";
+
+/// Size from which a file is left alone; compaction makes files of this to twice this size.
 pub(crate) const COMPACTED_FILE_BYTES: i64 = 128 << 20;
 
-async fn create(folder: &Path, table: Table) -> Result<(), TableError> {
+async fn create(place: &Place, table: Table) -> Result<(), TableError> {
     let schema: StructType = table
         .schema()
         .as_ref()
         .try_into_kernel()
         .map_err(|e| log_error(table, "written", DeltaTableError::Arrow { source: e }))?;
-    let location = location(folder)?;
     CreateBuilder::new()
-        .with_location(location.as_str())
+        .with_log_store(log_store(place))
         .with_table_name(table.name())
         .with_columns(schema.fields().cloned())
         .with_partition_columns(["date"])
@@ -258,19 +369,25 @@ async fn create(folder: &Path, table: Table) -> Result<(), TableError> {
     Ok(())
 }
 
-async fn load(folder: &Path, table: Table) -> Result<DeltaTable, TableError> {
-    let builder = DeltaTableBuilder::from_url(location(folder)?);
-    let opened = match builder {
-        Ok(builder) => builder.load().await,
-        Err(source) => Err(source),
-    };
-    opened.map_err(|source| log_error(table, "read", source))
+async fn load(place: &Place, table: Table) -> Result<DeltaTable, TableError> {
+    let mut handle = DeltaTable::new(log_store(place));
+    handle.load().await.map_err(|source| log_error(table, "read", source))?;
+    Ok(handle)
 }
 
-fn location(folder: &Path) -> Result<Url, TableError> {
-    let absolute =
-        std::path::absolute(folder).map_err(|_source| TableError::Folder(folder.into()))?;
-    Url::from_directory_path(absolute).map_err(|()| TableError::Folder(folder.into()))
+fn log_store(place: &Place) -> LogStoreRef {
+    let options = StorageConfig::default();
+    default_logstore(place.objects(), place.root(), place.url(), &options)
+}
+
+/// The instant of a round, for deltalake's own upkeep.
+#[derive(Debug)]
+struct Instant(UnixNanos);
+
+impl Clock for Instant {
+    fn current_timestamp_millis(&self) -> i64 {
+        self.0.0 / 1_000_000
+    }
 }
 
 fn list_files(handle: &DeltaTable, table: Table) -> Result<Vec<DataFile>, TableError> {
@@ -284,6 +401,7 @@ fn list_files(handle: &DeltaTable, table: Table) -> Result<Vec<DataFile>, TableE
             size_bytes: u64::try_from(view.size()).unwrap_or(0),
             rows,
             date: partition.as_deref().and_then(statistics::date_from_text).unwrap_or(0),
+            written_unix_ms: view.modification_time(),
             statistics,
         }
     });
@@ -298,7 +416,7 @@ fn add_action(file: &WrittenFile, data_change: bool) -> Add {
         path: file.data.path.clone(),
         partition_values: HashMap::from([("date".to_owned(), Some(date))]),
         size: i64::try_from(file.data.size_bytes).unwrap_or(i64::MAX),
-        modification_time: file.modified_unix_ms,
+        modification_time: file.data.written_unix_ms,
         data_change,
         stats: Some(statistics::to_json(&file.data, file.table)),
         tags: None,

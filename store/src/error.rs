@@ -30,6 +30,22 @@ pub enum StoreError {
         #[source]
         source: io::Error,
     },
+    /// A location that cannot be opened.
+    #[error("cannot open {location}: {reason}")]
+    Location {
+        /// The folder or bucket.
+        location: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Tables in a bucket, and no local log.
+    #[error(
+        "{location} is in a bucket, and what senders are told is stored has to be on a local disk first; give a folder for the log: `storage.wal` or `--wal DIR`"
+    )]
+    NoLog {
+        /// The bucket.
+        location: String,
+    },
     /// A name that cannot be a folder.
     #[error("the tenant name {name:?} is not usable; {why}")]
     Tenant {
@@ -135,6 +151,15 @@ pub enum StoreError {
         /// What went wrong.
         #[source]
         source: TableError,
+    },
+    /// Who keeps a table could not be found out.
+    #[error("cannot take the lease of the table {}", .table.name())]
+    Lease {
+        /// The table.
+        table: Table,
+        /// What the bucket said.
+        #[source]
+        source: object_store::Error,
     },
     /// Rows do not fit together.
     #[error("cannot prepare rows of the table {}", .table.name())]

@@ -2,8 +2,8 @@
 //!
 //! | path | is |
 //! |---|---|
-//! | `<data>/<tenant>/upriver.lock` | locked by the one process that writes |
 //! | `<data>/<tenant>/<table>/` | a table |
+//! | `<data>/<tenant>/upriver.lock` | locked by the one process that writes; in a bucket many write, each with a log |
 //! | `<data>/wal/`, or a folder of its own | the log's segments; of other tenants in a folder below |
 //! | `<wal>/upriver.lock` | the log's own lock: two data folders cannot share a log |
 //! | `<wal>/node.json` | the id under which the log's sequences stand in the tables, and the tenant |
@@ -16,8 +16,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::error::StoreError;
+use crate::place::{Location, Place};
 use crate::schema::Table;
-use crate::wal::{has_segments, sync_folder};
+use crate::store::StoreOptions;
+use crate::wal::{Durability, has_segments, sync_folder};
 
 #[cfg(test)]
 mod tests;
@@ -29,44 +31,69 @@ pub(crate) const WAL_FOLDER: &str = "wal";
 /// Tenant names become folder names; 64 bytes fit every file system and key scheme.
 const TENANT_BYTES_MAX: usize = 64;
 
+/// The log's folder; `None` where none is given and the tables are in a bucket.
+pub(crate) fn wal(data: &Location, given: Option<&Path>) -> Option<PathBuf> {
+    let beside = || data.folder().map(|folder| folder.join(WAL_FOLDER));
+    given.map(Path::to_owned).or_else(beside)
+}
+
 /// Where a tenant's tables and their log lie.
 #[derive(Clone, Debug)]
 pub(crate) struct DataFolder {
-    data: PathBuf,
-    wal: PathBuf,
+    tables: Place,
+    /// None for somebody who only reads a bucket.
+    wal: Option<PathBuf>,
     tenant: String,
 }
 
 /// Held by the one process that writes; the locks go with it.
 #[derive(Debug)]
 pub(crate) struct FolderLock {
-    _tables: File,
+    _tables: Option<File>,
     _wal: File,
 }
 
 impl DataFolder {
-    /// The folders of a tenant; `wal` is `<data>/wal` unless given.
-    pub(crate) fn new(data: &Path, wal: Option<&Path>, tenant: &str) -> Result<Self, StoreError> {
-        if let Some(why) = tenant_problem(tenant) {
-            return Err(StoreError::Tenant { name: tenant.to_owned(), why });
+    /// The folders of the options' tenant.
+    pub(crate) fn new(options: &StoreOptions) -> Result<Self, StoreError> {
+        let tenant = options.tenant.clone();
+        if let Some(why) = tenant_problem(&tenant) {
+            return Err(StoreError::Tenant { name: tenant, why });
         }
-        let wal = wal.map_or_else(|| data.join(WAL_FOLDER), Path::to_owned);
-        Ok(Self { data: data.to_owned(), wal, tenant: tenant.to_owned() })
+        let wal = wal(&options.data, options.wal.as_deref());
+        let data = match &options.data {
+            Location::Folder(folder) => {
+                Place::folder(folder, options.durability == Durability::Fsync)?
+            }
+            Location::Bucket(url) => Place::bucket(url, &options.bucket, wal.as_deref())?,
+        };
+        Ok(Self { tables: data.child(&tenant), wal, tenant })
     }
 
-    /// The log's folder.
-    pub(crate) fn wal(&self) -> &Path {
-        &self.wal
+    /// The log's folder, which whoever writes needs.
+    pub(crate) fn wal(&self) -> Result<&Path, StoreError> {
+        self.wal.as_deref().ok_or_else(|| StoreError::NoLog { location: self.tables.to_string() })
     }
 
-    /// The folder of a table.
-    pub(crate) fn table(&self, table: Table) -> PathBuf {
-        self.data.join(&self.tenant).join(table.name())
+    /// The log's folder, where there is one.
+    pub(crate) fn wal_if_any(&self) -> Option<&Path> {
+        self.wal.as_deref()
+    }
+
+    /// Where the tables are.
+    pub(crate) fn tables(&self) -> &Place {
+        &self.tables
+    }
+
+    /// Where a table is.
+    pub(crate) fn table(&self, table: Table) -> Place {
+        self.tables.child(table.name())
     }
 
     /// Creates the folders and locks them against other writers.
     pub(crate) fn lock(&self) -> Result<FolderLock, StoreError> {
-        Ok(FolderLock { _tables: lock(&self.data.join(&self.tenant))?, _wal: lock(&self.wal)? })
+        let tables = self.tables.local().map(lock).transpose()?;
+        Ok(FolderLock { _tables: tables, _wal: lock(self.wal()?)? })
     }
 
     /// The application id of this log in the tables' transactions; made up at the first start.
@@ -76,7 +103,7 @@ impl DataFolder {
         }
         let id = Uuid::new_v4();
         let content = json!({ "id": id.to_string(), "tenant": self.tenant });
-        let path = self.wal.join(NODE_FILE);
+        let path = self.wal()?.join(NODE_FILE);
         write_durably(&path, content.to_string().as_bytes())
             .map_err(StoreError::folder("write", &path))?;
         Ok(application_id(&id.to_string()))
@@ -84,11 +111,12 @@ impl DataFolder {
 
     /// The application id of this log, if it has one yet.
     pub(crate) fn node(&self) -> Result<Option<String>, StoreError> {
-        let path = self.wal.join(NODE_FILE);
+        let Some(wal) = &self.wal else { return Ok(None) };
+        let path = wal.join(NODE_FILE);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if has_segments(&self.wal)? {
+                if has_segments(wal)? {
                     return Err(StoreError::Node { path, what: "missing".to_owned() });
                 }
                 return Ok(None);
@@ -101,7 +129,7 @@ impl DataFolder {
         };
         if tenant != self.tenant {
             let (found, asked) = (tenant.to_owned(), self.tenant.clone());
-            return Err(StoreError::ForeignLog { folder: self.wal.clone(), found, asked });
+            return Err(StoreError::ForeignLog { folder: wal.clone(), found, asked });
         }
         Ok(Some(application_id(id)))
     }

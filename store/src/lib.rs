@@ -5,10 +5,11 @@
 //! | [`schema`] | every table and column; `docs/tables.md` is generated from it |
 //! | [`histogram`] | the one mergeable form of durations and sizes |
 //! | [`batch`], [`record`] | rows on their way into a table, and the logged request they come from |
-//! | [`snapshot`] | what a query sees: committed files and hot rows |
 //! | [`trace_index`], [`rollup`] | parents and self times of spans; minutes of operations and edges |
 //! | `store`, `reader` | the one writer of a data folder, and readers beside it (feature `delta`) |
-//! | `delta`, `compact` | committed tables (feature `delta`) |
+//! | `snapshot` | what a query sees: committed files and hot rows (feature `delta`) |
+//! | `place` | where tables lie: a folder or a bucket (feature `delta`) |
+//! | `delta`, `compact`, `maintenance` | committed tables and their upkeep (feature `delta`) |
 //! | `faults` | what tests let go wrong (feature `delta`) |
 //! | [`ids`], [`time`] | content hashes and instants |
 //!
@@ -33,12 +34,17 @@ pub mod histogram;
 mod hot_buffer;
 pub mod ids;
 #[cfg(feature = "delta")]
+pub mod maintenance;
+#[cfg(feature = "delta")]
 mod parquet_writer;
+#[cfg(feature = "delta")]
+pub mod place;
 #[cfg(feature = "delta")]
 pub mod reader;
 pub mod record;
 pub mod rollup;
 pub mod schema;
+#[cfg(feature = "delta")]
 pub mod snapshot;
 #[cfg(feature = "delta")]
 pub mod store;

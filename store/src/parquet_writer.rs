@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
-use std::path::Path;
+use std::io::{self, Seek};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
@@ -12,14 +12,18 @@ use arrow::compute::{
 };
 use arrow::datatypes::Date32Type;
 use arrow::error::ArrowError;
+use object_store::buffered::BufWriter;
+use object_store::path::Path as ObjectPath;
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
+use tokio::io::AsyncWriteExt;
 use uuid::Uuid;
 
 use crate::delta::statistics::{self, RowStatistics};
+use crate::place::Place;
 use crate::schema::{Kind, Table};
 use crate::snapshot::DataFile;
 
@@ -44,6 +48,15 @@ pub enum WriteError {
     /// The Parquet writer refused.
     #[error("the Parquet writer refused")]
     Parquet(#[from] ParquetError),
+    /// A file that others wrote, or that was changed.
+    #[error("the rows of {0} are not in the table's order, so it cannot be merged")]
+    Unsorted(String),
+    /// Whoever asked for the files has stopped.
+    #[error("the files are not wanted any more")]
+    GivenUp,
+    /// A table in a bucket was opened for reading only.
+    #[error("the table was opened for reading: there is no local folder for unfinished files")]
+    ReadOnly,
 }
 
 /// A file that is durable and not yet part of its table.
@@ -51,28 +64,46 @@ pub enum WriteError {
 pub struct WrittenFile {
     pub(crate) table: Table,
     pub(crate) data: DataFile,
-    pub(crate) modified_unix_ms: i64,
+    /// Its content, while it is not where the table is.
+    draft: Option<Arc<File>>,
+}
+
+/// Parts of a file on its way to a bucket: S3 takes none below 5 MiB, and two of these are in memory.
+const UPLOAD_PART_BYTES: usize = 8 << 20;
+
+/// Brings a file to the bucket of its table; one of a local table is in its place already.
+pub(crate) async fn upload(place: &Place, file: &mut WrittenFile) -> Result<(), WriteError> {
+    let Some(draft) = file.draft.take() else { return Ok(()) };
+    let path = ObjectPath::from(file.data.path.as_str());
+    let mut content = tokio::fs::File::from_std(draft.try_clone()?);
+    let mut object = BufWriter::with_capacity(place.objects(), path, UPLOAD_PART_BYTES);
+    if let Err(error) = tokio::io::copy(&mut content, &mut object).await {
+        object.abort().await.map_err(io::Error::from)?;
+        return Err(error.into());
+    }
+    Ok(object.shutdown().await?)
 }
 
 /// Writes rows of a table, one sorted file per date, and syncs files and folders. Beside the rows
-/// themselves it keeps only a chunk of them in order.
+/// themselves it keeps only a chunk of them in order. Files of a table in a bucket are drafts on the
+/// local disk until they are brought there with [`upload`].
 pub(crate) fn write_partitions(
-    folder: &Path,
+    place: &Place,
     table: Table,
     batches: &[RecordBatch],
 ) -> Result<Vec<WrittenFile>, WriteError> {
     let partitions = partitions(table, batches)?;
     let files = partitions.into_iter();
-    files.map(|(date, rows)| write_file(folder, table, date, &Sorted { batches, rows })).collect()
+    files.map(|(date, rows)| write_file(place, table, date, &Sorted { batches, rows })).collect()
 }
 
 /// Where a row is: its batch, and its place there.
-type Place = (usize, usize);
+type RowAt = (usize, usize);
 
 /// Rows of one partition, in the table's order.
 struct Sorted<'a> {
     batches: &'a [RecordBatch],
-    rows: Vec<Place>,
+    rows: Vec<RowAt>,
 }
 
 impl Sorted<'_> {
@@ -87,13 +118,13 @@ impl Sorted<'_> {
 fn partitions(
     table: Table,
     batches: &[RecordBatch],
-) -> Result<BTreeMap<i32, Vec<Place>>, ArrowError> {
-    let mut found = BTreeMap::<i32, Vec<Place>>::new();
+) -> Result<BTreeMap<i32, Vec<RowAt>>, ArrowError> {
+    let mut found = BTreeMap::<i32, Vec<RowAt>>::new();
     let all_places = || {
         let numbered = batches.iter().enumerate();
         numbered.flat_map(|(batch, rows)| (0..rows.num_rows()).map(move |row| (batch, row)))
     };
-    let places: Vec<Place> = all_places().collect();
+    let places: Vec<RowAt> = all_places().collect();
     if places.is_empty() {
         return Ok(found);
     }
@@ -128,48 +159,97 @@ fn column(batches: &[RecordBatch], name: &str) -> Result<ArrayRef, ArrowError> {
 }
 
 fn write_file(
-    folder: &Path,
+    place: &Place,
     table: Table,
     date: i32,
     rows: &Sorted<'_>,
 ) -> Result<WrittenFile, WriteError> {
-    let name = format!("date={}", statistics::date_text(date));
-    let path = format!("{name}/part-{}.parquet", Uuid::new_v4());
-    let partition = folder.join(&name);
-    let is_new = !partition.is_dir();
-    std::fs::create_dir_all(&partition)?;
-
-    let file = File::create_new(folder.join(&path))?;
-    let schema = table.schema();
-    let without_date: Vec<_> = (0..schema.fields().len() - 1).collect();
-    let file_schema = Arc::new(schema.project(&without_date)?);
-    let properties = properties(table, rows.rows.len())?;
-    let mut writer = ArrowWriter::try_new(file, file_schema, Some(properties))?;
-    let mut statistics = RowStatistics::new(table);
+    let mut writer = FileWriter::create(place, table, date, rows.rows.len())?;
     for chunk in rows.chunks() {
-        let chunk = chunk?;
-        statistics.add(&chunk);
-        writer.write(&chunk.project(&without_date)?)?;
+        writer.write(&chunk?)?;
     }
-    let file = writer.into_inner()?;
-    file.sync_all()?;
-    File::open(&partition)?.sync_all()?;
-    if is_new {
-        File::open(folder)?.sync_all()?;
+    writer.finish()
+}
+
+/// Writes one file of a table, of rows in the table's order.
+pub(crate) struct FileWriter {
+    table: Table,
+    date: i32,
+    path: String,
+    /// Folders whose names have to be synced, where the table is on this machine.
+    new_names: Option<Vec<PathBuf>>,
+    writer: ArrowWriter<File>,
+    statistics: RowStatistics,
+    columns: Vec<usize>,
+    rows: u64,
+}
+
+impl FileWriter {
+    /// Begins a file that will have about so many rows.
+    pub(crate) fn create(
+        place: &Place,
+        table: Table,
+        date: i32,
+        rows: usize,
+    ) -> Result<Self, WriteError> {
+        let partition = format!("date={}", statistics::date_text(date));
+        let path = format!("{partition}/part-{}.parquet", Uuid::new_v4());
+        let (file, new_names) = match (place.local(), place.drafts()) {
+            (Some(folder), _) => {
+                let partition = folder.join(partition);
+                let mut new_names = vec![partition.clone()];
+                new_names.extend((!partition.is_dir()).then(|| folder.to_owned()));
+                std::fs::create_dir_all(&partition)?;
+                (File::create_new(folder.join(&path))?, Some(new_names))
+            }
+            (None, Some(drafts)) => (tempfile::tempfile_in(drafts)?, None),
+            (None, None) => return Err(WriteError::ReadOnly),
+        };
+        let schema = table.schema();
+        let columns: Vec<_> = (0..schema.fields().len() - 1).collect();
+        let file_schema = Arc::new(schema.project(&columns)?);
+        let writer = ArrowWriter::try_new(file, file_schema, Some(properties(table, rows)?))?;
+        let statistics = RowStatistics::new(table);
+        Ok(Self { table, date, path, new_names, writer, statistics, columns, rows: 0 })
     }
-    let metadata = file.metadata()?;
-    let modified = metadata.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Ok(WrittenFile {
-        table,
-        data: DataFile {
-            path,
-            size_bytes: metadata.len(),
-            rows: rows.rows.len() as u64,
-            date,
-            statistics: statistics.finish(),
-        },
-        modified_unix_ms: i64::try_from(modified.as_millis()).unwrap_or(i64::MAX),
-    })
+
+    /// Adds rows in the table's schema.
+    pub(crate) fn write(&mut self, rows: &RecordBatch) -> Result<(), WriteError> {
+        self.statistics.add(rows);
+        self.rows += rows.num_rows() as u64;
+        Ok(self.writer.write(&rows.project(&self.columns)?)?)
+    }
+
+    /// Bytes that were written so far; those of the open row group are an estimate.
+    pub(crate) fn bytes(&self) -> u64 {
+        (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
+    }
+
+    /// Ends the file and syncs it.
+    pub(crate) fn finish(self) -> Result<WrittenFile, WriteError> {
+        let mut file = self.writer.into_inner()?;
+        let is_draft = self.new_names.is_none();
+        for folder in self.new_names.iter().flatten() {
+            file.sync_all()?;
+            File::open(folder)?.sync_all()?;
+        }
+        file.rewind()?;
+        let metadata = file.metadata()?;
+        let modified =
+            metadata.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Ok(WrittenFile {
+            table: self.table,
+            data: DataFile {
+                path: self.path,
+                size_bytes: metadata.len(),
+                rows: self.rows,
+                date: self.date,
+                written_unix_ms: i64::try_from(modified.as_millis()).unwrap_or(i64::MAX),
+                statistics: self.statistics.finish(),
+            },
+            draft: is_draft.then(|| Arc::new(file)),
+        })
+    }
 }
 
 fn properties(table: Table, rows: usize) -> Result<WriterProperties, ParquetError> {
@@ -241,7 +321,8 @@ mod tests {
     fn columns_are_written_as_what_they_hold() {
         let folder = tempfile::tempdir().unwrap();
         let rows = spans(&[Span::new(1, 1, 10), Span::new(1, 2, 20)]);
-        let files = write_partitions(folder.path(), Table::Spans, &[rows]).unwrap();
+        let place = Place::folder(folder.path(), true).unwrap();
+        let files = write_partitions(&place, Table::Spans, &[rows]).unwrap();
         let [WrittenFile { data, .. }] = &files[..] else { panic!("{files:?}") };
         let file = File::open(folder.path().join(&data.path)).unwrap();
         let reader = SerializedFileReader::new(file).unwrap();

@@ -86,7 +86,8 @@ impl fmt::Debug for Reader {
 
 fn read_log(folder: &DataFolder, repair: bool) -> Result<Vec<Logged>, StoreError> {
     let mut logged = Vec::new();
-    wal::read_only(folder.wal(), repair, |frame| {
+    let Some(wal_folder) = folder.wal_if_any() else { return Ok(logged) };
+    wal::read_only(wal_folder, repair, |frame| {
         let record = frame.record().map_err(|error| error.to_string());
         logged.push(Logged { sequence: frame.sequence, kind: frame.kind, record });
         Ok(())

@@ -99,6 +99,11 @@ impl Table {
         self.definition().sort
     }
 
+    /// Whether rows are sums of others', of which two may be put together.
+    pub fn is_rollup(self) -> bool {
+        matches!(self, Self::OperationMinutes | Self::EdgeMinutes)
+    }
+
     /// The Arrow schema of the table, `date` included.
     pub fn schema(self) -> SchemaRef {
         static SCHEMAS: LazyLock<Vec<SchemaRef>> = LazyLock::new(|| {

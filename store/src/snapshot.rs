@@ -2,12 +2,12 @@
 //! committed, taken at one instant so that no row is missing and none is there twice.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
 use crate::batch::TableBatch;
+use crate::place::Place;
 use crate::schema::Table;
 
 /// Where query engines get the newest snapshot: a writing store or a read-only one.
@@ -46,8 +46,8 @@ impl Snapshot {
 /// A consistent view of one table.
 #[derive(Clone, Debug, Default)]
 pub struct TableSnapshot {
-    /// The table's folder; paths of files are relative to it.
-    pub folder: PathBuf,
+    /// Where the tables are, each in the folder of its name; paths of files are relative to that.
+    pub place: Option<Place>,
     /// The committed files.
     pub files: Arc<Vec<DataFile>>,
     /// Durable rows that are in no file yet, parents and rollups filled in.
@@ -55,7 +55,7 @@ pub struct TableSnapshot {
 }
 
 /// A committed Parquet file.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct DataFile {
     /// Path relative to the table's folder, such as `date=2026-01-02/part-....parquet`.
     pub path: String,
@@ -65,6 +65,8 @@ pub struct DataFile {
     pub rows: u64,
     /// Its partition: days since 1970.
     pub date: i32,
+    /// When its rows were written first, in milliseconds since 1970: compaction does not change it.
+    pub written_unix_ms: i64,
     /// Statistics of columns, where the Delta log has them.
     pub statistics: BTreeMap<String, ColumnStatistics>,
 }

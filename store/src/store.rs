@@ -9,7 +9,6 @@
 //! [`flush`]: Store::flush
 
 mod commit;
-mod durable;
 mod import;
 mod local_rows;
 pub(crate) mod open;
@@ -18,6 +17,7 @@ mod stacks;
 pub(crate) mod state;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -34,10 +34,12 @@ use self::commit::{CommitStep, Writers, table_error};
 pub use self::import::ImportOutcome;
 use self::state::SharedState;
 use crate::batch::TableBatch;
-use crate::compact::{self, CompactReport};
+use crate::compact::{self, CompactReport, Selection};
 use crate::error::StoreError;
 use crate::faults::Faults;
-use crate::folder::{DataFolder, FolderLock, WAL_FOLDER};
+use crate::folder::{self, DataFolder, FolderLock};
+use crate::maintenance::{MaintenanceOptions, TableUpkeep};
+use crate::place::{BucketOptions, Location};
 use crate::record::LogRecord;
 use crate::schema::Table;
 use crate::snapshot::{Snapshot, SnapshotSource};
@@ -54,12 +56,17 @@ const COMMIT_INTERVAL: Duration = Duration::from_secs(10);
 /// this the spans of a trace have met.
 const SETTLE: Duration = Duration::from_secs(10);
 
+/// Listing the newest entries of fifteen logs every five seconds costs some dollars a month on S3.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(5);
+
 /// How a store is kept.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
-    /// The data folder.
-    pub data: PathBuf,
-    /// The log's folder; `<data>/wal` unless given.
+    /// Where the tables are.
+    pub data: Location,
+    /// How a bucket is reached.
+    pub bucket: BucketOptions,
+    /// The log's folder; `<data>/wal` unless given. It has to be given where the tables are in a bucket.
     pub wal: Option<PathBuf>,
     /// Whose tables these are: a folder below `data`.
     pub tenant: String,
@@ -76,6 +83,10 @@ pub struct StoreOptions {
     pub hot_bytes_max: usize,
     /// Whether to go on without what cannot be read of a damaged log.
     pub wal_repair: bool,
+    /// How the tables are kept.
+    pub maintenance: MaintenanceOptions,
+    /// How often what other nodes committed to a bucket is looked for.
+    pub refresh_interval: Duration,
     /// What tests let go wrong.
     pub faults: Faults,
 }
@@ -83,7 +94,8 @@ pub struct StoreOptions {
 impl Default for StoreOptions {
     fn default() -> Self {
         Self {
-            data: PathBuf::from("upriver-data"),
+            data: PathBuf::from("upriver-data").into(),
+            bucket: BucketOptions::default(),
             wal: None,
             tenant: "default".to_owned(),
             durability: Durability::default(),
@@ -92,6 +104,8 @@ impl Default for StoreOptions {
             settle: SETTLE,
             hot_bytes_max: HOT_BYTES_MAX,
             wal_repair: false,
+            maintenance: MaintenanceOptions::default(),
+            refresh_interval: REFRESH_INTERVAL,
             faults: Faults::default(),
         }
     }
@@ -102,8 +116,7 @@ impl StoreOptions {
     /// folders in it.
     pub fn for_tenant(mut self, tenant: &str) -> Self {
         if tenant != self.tenant {
-            let wal = self.wal.unwrap_or_else(|| self.data.join(WAL_FOLDER));
-            self.wal = Some(wal.join(tenant));
+            self.wal = folder::wal(&self.data, self.wal.as_deref()).map(|wal| wal.join(tenant));
             tenant.clone_into(&mut self.tenant);
         }
         self
@@ -116,7 +129,7 @@ impl StoreOptions {
     }
 
     pub(crate) fn folder(&self) -> Result<DataFolder, StoreError> {
-        DataFolder::new(&self.data, self.wal.as_deref(), &self.tenant)
+        DataFolder::new(self)
     }
 }
 
@@ -139,6 +152,7 @@ struct Core {
     /// Told when the hot buffer is near its limit.
     over_limit: Notify,
     commits: Mutex<u64>,
+    upkeep: Mutex<BTreeMap<Table, TableUpkeep>>,
     #[cfg(test)]
     stop_at: Mutex<Option<CommitStep>>,
 }
@@ -156,6 +170,10 @@ pub struct StoreStatistics {
     pub commits: u64,
     /// The sequence up to which each table has all rows.
     pub passed: BTreeMap<Table, u64>,
+    /// Committed files and their bytes, by table.
+    pub files: BTreeMap<Table, (u64, u64)>,
+    /// What this node did to keep the tables.
+    pub upkeep: BTreeMap<Table, TableUpkeep>,
 }
 
 impl Store {
@@ -267,12 +285,11 @@ impl Store {
         self.core.resolve_doubts(&mut writers).await?;
         for (table, writer) in writers.iter_mut() {
             writer.is_doubtful = true;
-            let merged = compact::compact(*table, &mut writer.handle).await;
+            let merged = compact::compact(&mut writer.handle, Selection::All).await;
             report += merged.map_err(table_error("compact", *table))?;
             self.core.shared.lock().replaced(*table, writer.handle.files());
             writer.is_doubtful = false;
         }
-        self.core.sync(&mut writers).await?;
         Ok(report)
     }
 
@@ -285,6 +302,8 @@ impl Store {
             hot_bytes: state.hot.bytes(),
             commits: *self.core.commits.lock().unwrap_or_else(PoisonError::into_inner),
             passed: Table::ALL.map(|table| (table, state.passed.of(table))).into(),
+            files: state.file_figures(),
+            upkeep: self.core.upkeep.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 
@@ -354,7 +373,7 @@ impl Core {
 /// Rows that do not fit their table would fail every commit, so they are refused here.
 fn check_rows(batches: &[TableBatch]) -> Result<(), StoreError> {
     for TableBatch { table, rows } in batches {
-        let problem = if prepare::is_derived(*table) {
+        let problem = if table.is_rollup() {
             "its rows are derived from others"
         } else if rows.schema().fields() != table.schema().fields() {
             "the rows have other columns"

@@ -1,10 +1,9 @@
 //! The committed files: a plain Parquet scan over those that can hold rows of the query.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
-use datafusion::common::{Statistics, exec_datafusion_err};
+use datafusion::common::Statistics;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::parquet::CachedParquetFileReaderFactory;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
@@ -14,26 +13,23 @@ use datafusion::error::{DataFusionError, Result};
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use datafusion::physical_plan::ExecutionPlan;
-use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use upriver_store::ids::content_id;
+use upriver_store::place::Place;
+use upriver_store::schema::Table;
 use upriver_store::snapshot::DataFile;
 
 use super::{FileLocation, ScanRequest, pruning, statistics};
 
-/// Makes the folder above the table's known to the runtime under a scheme of its own. The store
-/// cannot leave that folder; there is no `file://`.
-pub(super) fn locate(folder: &Path, runtime: &RuntimeEnv) -> Result<FileLocation> {
-    let unusable = || exec_datafusion_err!("{} is no folder of a table", folder.display());
-    let parent = folder.parent().ok_or_else(unusable)?;
-    let name = folder.file_name().and_then(|name| name.to_str()).ok_or_else(unusable)?;
-    let host = content_id([parent.to_string_lossy().as_ref()]);
+/// Makes the place of the tables known to the runtime under a scheme of its own. Paths cannot leave
+/// that place; there is no `file://`.
+pub(super) fn locate(place: &Place, table: Table, runtime: &RuntimeEnv) -> Result<FileLocation> {
+    let host = content_id([place.url().as_str()]);
     let store = ObjectStoreUrl::parse(format!("upriver://{host}"))?;
     if runtime.object_store(&store).is_err() {
-        let files = LocalFileSystem::new_with_prefix(parent)?;
-        runtime.register_object_store(store.as_ref(), Arc::new(files));
+        runtime.register_object_store(store.as_ref(), place.objects());
     }
-    Ok(FileLocation { store, folder: name.to_owned() })
+    Ok(FileLocation { store, folder: table.name() })
 }
 
 /// A scan of the files that the filters leave over; `None` if there are none.

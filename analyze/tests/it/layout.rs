@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
@@ -11,6 +11,7 @@ use arrow::datatypes::{Date32Type, Int64Type, TimestampMicrosecondType};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
 use upriver_store::batch::TableBatch;
+use upriver_store::place::Place;
 use upriver_store::schema::{Kind, Table};
 use upriver_store::snapshot::{Bound, ColumnStatistics, DataFile, Snapshot, TableSnapshot};
 
@@ -56,12 +57,12 @@ fn place(batches: &[TableBatch], layout: Layout, data: &Path, missing: Option<&s
         *number += 1;
     }
     Snapshot::new(tables.into_iter().map(|(table, (files, hot))| {
-        (table, TableSnapshot { folder: folder(data, table), files: Arc::new(files), hot })
+        (table, TableSnapshot { place: Some(place_of(data)), files: Arc::new(files), hot })
     }))
 }
 
-fn folder(data: &Path, table: Table) -> PathBuf {
-    data.join("default").join(table.name())
+fn place_of(data: &Path) -> Place {
+    Place::folder(&data.join("default"), false).unwrap()
 }
 
 /// Writes the rows of each day to a file, without the partition column.
@@ -94,7 +95,7 @@ fn without(rows: &RecordBatch, columns: &[&str]) -> RecordBatch {
 }
 
 fn write_file(table: Table, inside: &RecordBatch, path: &str, date: i32, data: &Path) -> DataFile {
-    let full = folder(data, table).join(path);
+    let full = place_of(data).child(table.name()).local().unwrap().join(path);
     fs::create_dir_all(full.parent().unwrap()).unwrap();
     let properties = WriterProperties::builder()
         .set_column_bloom_filter_enabled("trace_id".into(), true)
@@ -109,6 +110,7 @@ fn write_file(table: Table, inside: &RecordBatch, path: &str, date: i32, data: &
         size_bytes: full.metadata().unwrap().len(),
         rows: inside.num_rows() as u64,
         date,
+        written_unix_ms: 0,
         statistics: statistics(table, inside),
     }
 }

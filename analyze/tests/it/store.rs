@@ -23,7 +23,7 @@ fn decode() -> Decode {
 
 fn options(data: &TempDir) -> StoreOptions {
     let data = data.path().to_path_buf();
-    StoreOptions { data, durability: Durability::None, ..StoreOptions::default() }
+    StoreOptions { data: data.into(), durability: Durability::None, ..StoreOptions::default() }
 }
 
 async fn append(store: &Store, batches: &[TableBatch]) {

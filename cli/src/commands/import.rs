@@ -10,7 +10,7 @@ mod unit;
 use anyhow::Context;
 use indicatif::ProgressBar;
 use upriver_store::batch::TableBatch;
-use upriver_store::store::{Store, StoreOptions};
+use upriver_store::store::Store;
 
 use crate::args::ImportArgs;
 use crate::output::Output;
@@ -28,8 +28,7 @@ pub(crate) async fn run(args: ImportArgs, output: &mut Output<'_>) -> anyhow::Re
     for path in &args.paths {
         units.extend(unit::find(path, args.service.as_deref())?);
     }
-    let options = StoreOptions { data: args.data.clone(), ..StoreOptions::default() };
-    let store = Store::open(options, upriver_ingest::replay()).await?;
+    let store = Store::open(args.tables.options(), upriver_ingest::replay()).await?;
     let imported = import_all(&store, &units, output).await;
     let closed = store.close().await;
     imported?;

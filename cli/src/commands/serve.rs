@@ -16,6 +16,7 @@ use serde_json::json;
 
 use crate::args::ServeArgs;
 use crate::config::{Overrides, ServeSettings};
+use crate::environment;
 use crate::output::Output;
 use crate::run::Outcome;
 
@@ -31,7 +32,9 @@ pub(crate) async fn run(args: ServeArgs, output: &mut Output<'_>) -> anyhow::Res
         api: args.api,
         wal_repair: args.wal_repair,
     };
-    let settings = ServeSettings::load(args.config.as_deref(), &environment, &overrides)?;
+    let mut settings =
+        ServeSettings::load(args.config.as_deref(), &environment::variable, &overrides)?;
+    settings.store.bucket = environment::bucket_options();
     logs::start(&settings.logs)?;
     let keys = settings.without_effect.join(", ");
     if !keys.is_empty() {
@@ -75,9 +78,4 @@ fn announce(
     std::fs::write(&unfinished, format!("{addresses}\n"))
         .and_then(|()| std::fs::rename(&unfinished, path))
         .with_context(|| format!("could not write the addresses to `{}`", path.display()))
-}
-
-#[expect(clippy::disallowed_methods, reason = "the command line is where the environment is read")]
-fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok()
 }

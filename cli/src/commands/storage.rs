@@ -7,7 +7,7 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use upriver_store::reader::Reader;
 use upriver_store::schema::Table;
 use upriver_store::snapshot::SnapshotSource;
-use upriver_store::store::{Store, StoreOptions};
+use upriver_store::store::Store;
 
 use crate::args::StorageArgs;
 use crate::error::Advise;
@@ -17,9 +17,9 @@ use crate::target;
 
 /// Files, rows and bytes of every table.
 pub(crate) async fn status(args: StorageArgs, output: &mut Output<'_>) -> anyhow::Result<Outcome> {
-    let reader = Reader::open(options(&args), upriver_ingest::replay())
+    let reader = Reader::open(args.tables.options(), upriver_ingest::replay())
         .await
-        .with_context(|| format!("could not read the data folder `{}`", args.data.display()))
+        .with_context(|| format!("could not read the tables in `{}`", args.tables.data))
         .hint("name the folder with `--data DIR`")?;
     let snapshot = reader.snapshot();
     let tables = Table::ALL.map(|table| (table, snapshot.table(table)));
@@ -44,16 +44,12 @@ pub(crate) async fn status(args: StorageArgs, output: &mut Output<'_>) -> anyhow
 
 /// Merges small files; takes the folder's lock.
 pub(crate) async fn compact(args: StorageArgs, output: &mut Output<'_>) -> anyhow::Result<Outcome> {
-    let store = Store::open(options(&args), upriver_ingest::replay()).await?;
+    let store = Store::open(args.tables.options(), upriver_ingest::replay()).await?;
     store.flush().await?;
     let report = store.compact().await?;
     store.close().await?;
-    output.note(format!("compacted `{}`: {report}", args.data.display()))?;
+    output.note(format!("compacted `{}`: {report}", args.tables.data))?;
     Ok(Outcome::Done)
-}
-
-fn options(args: &StorageArgs) -> StoreOptions {
-    StoreOptions { data: args.data.clone(), ..StoreOptions::default() }
 }
 
 fn counts(values: impl Iterator<Item = u64>) -> ArrayRef {

@@ -149,12 +149,21 @@ section!(
         wal_compression: Given,
         commit_interval: Given,
         hot_memory: Given,
+        refresh_interval: Given,
+        maintenance_interval: Given,
         retention: Retention,
     }
 );
 section!(
     /// `storage: retention:`
-    Retention { spans: Given, profiles: Given, logs: Given, rollups: Given, }
+    Retention {
+        spans: Given,
+        profiles: Given,
+        metrics: Given,
+        logs: Given,
+        rollups: Given,
+        changes: Given,
+    }
 );
 section!(
     /// `limits:`

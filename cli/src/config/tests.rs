@@ -1,4 +1,5 @@
 use upriver_ingest::server::{KeyHash, RateLimits, Scope, Sizer};
+use upriver_store::place::Location;
 
 use super::*;
 
@@ -37,7 +38,7 @@ fn no_file_is_needed() {
     assert_eq!(settings.grpc.address, "127.0.0.1:4317".parse().unwrap());
     assert_eq!(settings.otlp_http.address, "127.0.0.1:4318".parse().unwrap());
     assert_eq!(settings.api.address, "127.0.0.1:4040".parse().unwrap());
-    assert_eq!(settings.store.data, PathBuf::from("./upriver-data"));
+    assert_eq!(settings.store.data, Location::Folder("./upriver-data".into()));
     assert_eq!(settings.store.wal, None);
     assert_eq!(settings.store.commit_interval, Duration::from_secs(10));
     assert_eq!(settings.limits.http_body_bytes_max, 64 << 20);
@@ -79,7 +80,7 @@ fn the_documented_frame_is_the_default() {
     assert_eq!(format!("{:?}", settings.query), format!("{:?}", defaults.query));
     assert_eq!(settings.logs, defaults.logs);
     assert_eq!(settings.access.rates, defaults.access.rates);
-    let silent = ["rules.interval", "storage.retention.spans", "rules.library"];
+    let silent = ["rules.interval", "rules.library"];
     assert!(silent.iter().all(|key| settings.without_effect.contains(key)));
 }
 
@@ -120,7 +121,7 @@ service:
     assert_eq!(settings.limits.http_body_bytes_max, 1_000_000);
     assert_eq!(settings.query.memory_limit_bytes, 512 << 20);
     assert_eq!(settings.query.timeout, Duration::from_secs(90));
-    assert_eq!(settings.store.data, PathBuf::from("/data"));
+    assert_eq!(settings.store.data, Location::Folder("/data".into()));
     assert_eq!(settings.store.wal, Some(PathBuf::from("/wal")));
     let durability = format!("{:?}", settings.store.durability);
     assert_eq!(durability, format!("{:?}", Durability::Interval(Duration::from_millis(100))));
@@ -195,7 +196,8 @@ fn values_that_make_no_sense_are_refused_with_their_place() {
         ("storage: { durability: maybe }\n", "use fsync, interval:100ms or none"),
         ("storage: { wal_compression: lz4 }\n", "use none or zstd"),
         ("storage: { commit_interval: 0s }\n", "longer than zero"),
-        ("storage: { path: \"s3://bucket/prefix\" }\n", "object storage is not built yet"),
+        ("storage: { path: \"ftp://host/prefix\" }\n", "`ftp` is not known"),
+        ("storage: { wal: \"s3://bucket/prefix\" }\n", "the log is on a local disk"),
         ("storage: { path: \"\" }\n", "the path is empty"),
         ("api: { endpoint: \"upriver:4040\" }\n", "write an IP address and a port"),
         ("api: { endpoint: \"127.0.0.1:0\", insecure: maybe }\n", "neither true nor false"),
@@ -245,7 +247,6 @@ fn what_is_not_built_is_refused_unless_it_is_the_default() {
             "rules.interval: evaluating rules in the server is not built yet; remove the key, or leave it at 1m",
         ),
         ("notify: { slack: { url: x } }", "notify: sending notifications is not built yet"),
-        ("storage: { retention: { spans: 3d } }", "retention is not built yet"),
         (
             "query: { postgres: { endpoint: \"127.0.0.1:6000\" } }",
             "the Postgres door is not built yet",
@@ -269,7 +270,7 @@ fn flag_before_environment_before_file_before_default() {
     let environment = |name: &str| (name == "UPRIVER_COMMIT_INTERVAL").then(|| "2s".to_owned());
     let overrides = Overrides { data: Some("/flag".into()), ..Overrides::default() };
     let settings = load_with(file, &environment, &overrides).unwrap();
-    assert_eq!(settings.store.data, PathBuf::from("/flag"));
+    assert_eq!(settings.store.data, Location::Folder("/flag".into()));
     assert_eq!(settings.store.commit_interval, Duration::from_secs(2));
     assert_eq!(settings.query.timeout, Duration::from_secs(1));
     assert_eq!(settings.query.memory_limit_bytes, 2 << 30);
@@ -283,9 +284,15 @@ fn references_to_the_environment_are_replaced_in_the_file_alone() {
     let environment = |name: &str| (name == "DATA").then(|| "/a: b # c".to_owned());
     let read = |text: &str| load_with(text, &environment, &Overrides::default());
     let path = |text: &str| read(text).unwrap().store.data;
-    assert_eq!(path("storage: { path: \"${env:DATA}/x\" }"), PathBuf::from("/a: b # c/x"));
-    assert_eq!(path("storage: { path: \"${env:NONE:-/default}\" }"), PathBuf::from("/default"));
-    assert_eq!(path("storage: { path: \"/a$$b\" }"), PathBuf::from("/a$b"));
+    assert_eq!(
+        path("storage: { path: \"${env:DATA}/x\" }"),
+        Location::Folder("/a: b # c/x".into())
+    );
+    assert_eq!(
+        path("storage: { path: \"${env:NONE:-/default}\" }"),
+        Location::Folder("/default".into())
+    );
+    assert_eq!(path("storage: { path: \"/a$$b\" }"), Location::Folder("/a$b".into()));
     for (text, expected) in [
         ("storage: { path: \"${env:NONE}\" }", "the environment variable NONE is not set"),
         ("storage: { path: \"${file:x}\" }", "`${file:x}` is not known"),
@@ -296,7 +303,7 @@ fn references_to_the_environment_are_replaced_in_the_file_alone() {
     }
     let flag = Overrides { data: Some("/a$b".into()), ..Overrides::default() };
     let settings = load_with("", NO_ENVIRONMENT, &flag).unwrap();
-    assert_eq!(settings.store.data, PathBuf::from("/a$b"));
+    assert_eq!(settings.store.data, Location::Folder("/a$b".into()));
 }
 
 #[test]

@@ -10,7 +10,7 @@ type Scalar = (&'static str, fn(&File) -> Option<&Given>, &'static str, &'static
 /// A section that must be empty.
 type Empty = (&'static str, fn(&File) -> Option<&Present>, &'static str, &'static str);
 
-const SCALARS: [Scalar; 10] = [
+const SCALARS: [Scalar; 6] = [
     (
         "query.postgres.endpoint",
         |f| f.query.as_ref()?.postgres.as_ref()?.endpoint.as_ref(),
@@ -22,30 +22,6 @@ const SCALARS: [Scalar; 10] = [
         |f| f.query.as_ref()?.flight_sql.as_ref()?.endpoint.as_ref(),
         "127.0.0.1:8815",
         "the Flight SQL door",
-    ),
-    (
-        "storage.retention.spans",
-        |f| f.storage.as_ref()?.retention.as_ref()?.spans.as_ref(),
-        "14d",
-        "retention",
-    ),
-    (
-        "storage.retention.profiles",
-        |f| f.storage.as_ref()?.retention.as_ref()?.profiles.as_ref(),
-        "14d",
-        "retention",
-    ),
-    (
-        "storage.retention.logs",
-        |f| f.storage.as_ref()?.retention.as_ref()?.logs.as_ref(),
-        "7d",
-        "retention",
-    ),
-    (
-        "storage.retention.rollups",
-        |f| f.storage.as_ref()?.retention.as_ref()?.rollups.as_ref(),
-        "400d",
-        "retention",
     ),
     (
         "rules.library",

@@ -6,6 +6,8 @@
 use std::fmt::{Display, Write};
 use std::sync::Arc;
 
+use upriver_store::maintenance::TableUpkeep;
+use upriver_store::schema::Table;
 use upriver_store::store::StoreStatistics;
 
 use super::Receiver;
@@ -116,6 +118,42 @@ const STORE_FIGURES: [StoreFigure; 4] = [
     ("upriver_store_commits_total", "counter", "Commits since the start.", |store| store.commits),
 ];
 
+/// A figure of a table's files, and what it says.
+type FileFigure = (&'static str, &'static str, fn(&(u64, u64)) -> u64);
+
+const FILE_FIGURES: [FileFigure; 2] = [
+    ("upriver_table_files", "Committed files.", |(files, _)| *files),
+    ("upriver_table_bytes", "Bytes of the committed files.", |(_, bytes)| *bytes),
+];
+
+/// A figure of what this node did to keep a table, and what it says.
+type UpkeepFigure = (&'static str, &'static str, fn(&TableUpkeep) -> u64);
+
+const UPKEEP_FIGURES: [UpkeepFigure; 8] = [
+    ("upriver_maintenance_rounds_total", "Rounds in which this node kept the table.", |done| {
+        done.rounds
+    }),
+    ("upriver_maintenance_failures_total", "Rounds that failed.", |done| done.failures),
+    ("upriver_maintenance_compacted_files_total", "Files that were put together.", |done| {
+        done.compacted.files_removed
+    }),
+    ("upriver_maintenance_compacted_bytes_total", "Bytes of the files put together.", |done| {
+        done.compacted.bytes_removed
+    }),
+    ("upriver_maintenance_expired_files_total", "Files dropped past their retention.", |done| {
+        done.files_expired
+    }),
+    ("upriver_maintenance_expired_rows_total", "Rows dropped past their retention.", |done| {
+        done.rows_expired
+    }),
+    ("upriver_maintenance_deleted_files_total", "Files that nobody read any more.", |done| {
+        done.files_deleted
+    }),
+    ("upriver_maintenance_deleted_log_entries_total", "Old entries of the table's log.", |done| {
+        done.log_entries_deleted
+    }),
+];
+
 /// The stores: of all tenants for those who ask as the default one, which is the operator's.
 fn render_stores(receiver: &Receiver, page: &mut Page) {
     const COMMITTED: &str = "upriver_store_committed_sequence";
@@ -131,11 +169,28 @@ fn render_stores(receiver: &Receiver, page: &mut Page) {
             page.sample(name, &format!("tenant=\"{tenant}\""), figure(statistics));
         }
     }
+    let labels =
+        |tenant: &str, table: &Table| format!("tenant=\"{tenant}\",table=\"{}\"", table.name());
     page.header(COMMITTED, "gauge", "Log sequence up to which a table has all rows.");
     for (tenant, statistics) in &stores {
         for (table, sequence) in &statistics.passed {
-            let labels = format!("tenant=\"{tenant}\",table=\"{}\"", table.name());
-            page.sample(COMMITTED, &labels, *sequence);
+            page.sample(COMMITTED, &labels(tenant, table), *sequence);
+        }
+    }
+    for (name, help, figure) in FILE_FIGURES {
+        page.header(name, "gauge", help);
+        for (tenant, statistics) in &stores {
+            for (table, files) in &statistics.files {
+                page.sample(name, &labels(tenant, table), figure(files));
+            }
+        }
+    }
+    for (name, help, figure) in UPKEEP_FIGURES {
+        page.header(name, "counter", help);
+        for (tenant, statistics) in &stores {
+            for (table, upkeep) in &statistics.upkeep {
+                page.sample(name, &labels(tenant, table), figure(upkeep));
+            }
         }
     }
 }

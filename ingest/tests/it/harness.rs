@@ -151,7 +151,8 @@ impl Server {
 }
 
 async fn open_store(folder: &TempDir, hot_bytes_max: Option<usize>) -> Store {
-    let mut options = StoreOptions { data: folder.path().to_owned(), ..StoreOptions::default() };
+    let mut options =
+        StoreOptions { data: folder.path().to_owned().into(), ..StoreOptions::default() };
     options.hot_bytes_max = hot_bytes_max.unwrap_or(options.hot_bytes_max);
     Store::open(options, upriver_ingest::replay()).await.unwrap()
 }

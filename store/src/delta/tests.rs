@@ -1,9 +1,11 @@
+use std::path::Path;
+
 use arrow::array::RecordBatch;
 use arrow::compute::{concat_batches, take_record_batch};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::*;
-use crate::compact::compact;
+use crate::compact::{Selection, compact};
 use crate::parquet_writer::sorted_indices;
 use crate::rollup::operation_minutes;
 use crate::snapshot::Bound;
@@ -15,13 +17,13 @@ const DAY: i64 = 86_400_000_000_000;
 #[tokio::test]
 async fn rows_and_source_versions_arrive_together_and_are_found_again() {
     let folder = tempfile::tempdir().unwrap();
-    let mut table = TableHandle::open_or_create(folder.path(), Table::Spans).await.unwrap();
+    let mut table = TableHandle::open_or_create(&place(folder.path()), Table::Spans).await.unwrap();
     assert_eq!(table.committed_version("node").await.unwrap(), None);
     let rows = spans(&[Span::new(1, 1, DAY), Span::new(1, 2, 2 * DAY)]);
     table.commit(vec![rows], &[("node".to_owned(), 7)]).await.unwrap();
     table.commit(vec![], &[("node".to_owned(), 9), ("import:x".to_owned(), 1)]).await.unwrap();
 
-    let again = TableHandle::open(folder.path(), Table::Spans).await.unwrap();
+    let again = TableHandle::open(&place(folder.path()), Table::Spans).await.unwrap();
     assert_eq!(again.committed_version("node").await.unwrap(), Some(9));
     assert_eq!(again.committed_version("import:x").await.unwrap(), Some(1));
     assert_eq!(again.version(), 2);
@@ -36,7 +38,7 @@ async fn rows_and_source_versions_arrive_together_and_are_found_again() {
 #[tokio::test]
 async fn files_hold_the_rows_in_the_tables_schema_and_order() {
     let folder = tempfile::tempdir().unwrap();
-    let mut table = TableHandle::open_or_create(folder.path(), Table::Spans).await.unwrap();
+    let mut table = TableHandle::open_or_create(&place(folder.path()), Table::Spans).await.unwrap();
     let rows = spans(&[
         Span { service: "b", ..Span::new(1, 1, 10) },
         Span { service: "a", ..Span::new(1, 2, 20) },
@@ -58,7 +60,7 @@ async fn files_hold_the_rows_in_the_tables_schema_and_order() {
 #[tokio::test]
 async fn statistics_bound_every_value() {
     let folder = tempfile::tempdir().unwrap();
-    let mut table = TableHandle::open_or_create(folder.path(), Table::Spans).await.unwrap();
+    let mut table = TableHandle::open_or_create(&place(folder.path()), Table::Spans).await.unwrap();
     let long = "x".repeat(100);
     let rows = spans(&[
         Span { service: "a", duration: 3, ..Span::new(1, 1, 1_000) },
@@ -80,8 +82,8 @@ async fn statistics_bound_every_value() {
 async fn compaction_keeps_rows_and_merges_parts_of_a_minute() {
     let folder = tempfile::tempdir().unwrap();
     let mut raw =
-        TableHandle::open_or_create(&folder.path().join("s"), Table::Spans).await.unwrap();
-    let rollup = &folder.path().join("o");
+        TableHandle::open_or_create(&place(&folder.path().join("s")), Table::Spans).await.unwrap();
+    let rollup = &place(&folder.path().join("o"));
     let mut minutes = TableHandle::open_or_create(rollup, Table::OperationMinutes).await.unwrap();
     let mut all = Vec::new();
     for id in 1..=4 {
@@ -94,12 +96,12 @@ async fn compaction_keeps_rows_and_merges_parts_of_a_minute() {
         all.push(batch);
     }
     let before = read(&raw);
-    let report = compact(Table::Spans, &mut raw).await.unwrap();
+    let report = compact(&mut raw, Selection::All).await.unwrap();
     assert_eq!((report.files_removed, report.files_added), (4, 1));
     let order = sorted_indices(Table::Spans, std::slice::from_ref(&before)).unwrap();
     assert_eq!(read(&raw), take_record_batch(&before, &order).unwrap());
 
-    compact(Table::OperationMinutes, &mut minutes).await.unwrap();
+    compact(&mut minutes, Selection::All).await.unwrap();
     let merged = read(&minutes);
     let expected = operation_minutes(&all);
     let without_date = expected.project(&(0..expected.num_columns() - 1).collect::<Vec<_>>());
@@ -112,7 +114,8 @@ async fn compaction_keeps_rows_and_merges_parts_of_a_minute() {
 #[tokio::test]
 async fn a_long_life_of_commits_is_read_from_a_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
-    let mut table = TableHandle::open_or_create(folder.path(), Table::Deploys).await.unwrap();
+    let mut table =
+        TableHandle::open_or_create(&place(folder.path()), Table::Deploys).await.unwrap();
     for version in 1..=105 {
         table.commit(vec![], &[("node".to_owned(), version)]).await.unwrap();
     }
@@ -121,8 +124,12 @@ async fn a_long_life_of_commits_is_read_from_a_checkpoint() {
         entry.as_ref().unwrap().file_name().to_string_lossy().contains(".checkpoint")
     });
     assert!(checkpoints.count() >= 1);
-    let again = TableHandle::open(folder.path(), Table::Deploys).await.unwrap();
+    let again = TableHandle::open(&place(folder.path()), Table::Deploys).await.unwrap();
     assert_eq!(again.committed_version("node").await.unwrap(), Some(105));
+}
+
+fn place(folder: &Path) -> Place {
+    Place::folder(folder, true).unwrap()
 }
 
 fn sorted(files: &[DataFile]) -> Vec<DataFile> {
@@ -134,7 +141,7 @@ fn sorted(files: &[DataFile]) -> Vec<DataFile> {
 fn read(table: &TableHandle) -> RecordBatch {
     let mut batches = Vec::new();
     for file in table.files().iter() {
-        let input = std::fs::File::open(table.folder().join(&file.path)).unwrap();
+        let input = std::fs::File::open(table.place().local().unwrap().join(&file.path)).unwrap();
         let reader = ParquetRecordBatchReaderBuilder::try_new(input).unwrap().build().unwrap();
         batches.extend(reader.map(Result::unwrap));
     }

@@ -1,7 +1,15 @@
 use super::*;
 
+fn options(data: &Path) -> StoreOptions {
+    StoreOptions { data: data.to_owned().into(), ..StoreOptions::default() }
+}
+
 fn folder(data: &Path) -> DataFolder {
-    DataFolder::new(data, None, "default").unwrap()
+    DataFolder::new(&options(data)).unwrap()
+}
+
+fn of_tenant(data: &Path, tenant: &str) -> Result<DataFolder, StoreError> {
+    DataFolder::new(&StoreOptions { tenant: tenant.to_owned(), ..options(data) })
 }
 
 #[test]
@@ -21,7 +29,10 @@ fn a_second_writer_is_told_which_folder_is_taken_and_what_to_do() {
 fn two_data_folders_cannot_share_a_log() {
     let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let wal = tempfile::tempdir().unwrap();
-    let with_wal = |data: &Path| DataFolder::new(data, Some(wal.path()), "default").unwrap();
+    let with_wal = |data: &Path| {
+        let wal = Some(wal.path().to_owned());
+        DataFolder::new(&StoreOptions { wal, ..options(data) }).unwrap()
+    };
     let _held = with_wal(one.path()).lock().unwrap();
     let error = with_wal(two.path()).lock().unwrap_err();
     assert!(matches!(error, StoreError::Locked { folder } if folder == wal.path()));
@@ -35,7 +46,7 @@ fn the_node_keeps_its_id_and_its_tenant() {
     let id = folder(data.path()).node_or_new().unwrap();
     assert!(id.starts_with("node:"));
     assert_eq!(folder(data.path()).node_or_new().unwrap(), id);
-    let error = DataFolder::new(data.path(), None, "other").unwrap().node().unwrap_err();
+    let error = of_tenant(data.path(), "other").unwrap().node().unwrap_err();
     assert!(matches!(error, StoreError::ForeignLog { .. }), "{error}");
 }
 
@@ -55,9 +66,9 @@ fn a_log_without_its_node_id_is_refused() {
 fn tenant_names_are_folder_names() {
     let data = Path::new("data");
     for bad in ["", "wal", "..", "a/b", "a b", "ä", &"x".repeat(65)] {
-        let error = DataFolder::new(data, None, bad).unwrap_err();
+        let error = of_tenant(data, bad).unwrap_err();
         assert!(matches!(error, StoreError::Tenant { .. }), "{bad}");
     }
-    let good = DataFolder::new(data, None, "team_7-eu").unwrap();
-    assert_eq!(good.table(Table::Spans), Path::new("data/team_7-eu/spans"));
+    let good = of_tenant(data, "team_7-eu").unwrap();
+    assert!(good.table(Table::Spans).local().unwrap().ends_with("data/team_7-eu/spans"));
 }

@@ -11,19 +11,17 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 
 use super::Core;
-use super::durable::SyncedLog;
 use super::prepare::Rows;
 use crate::blocking;
 use crate::delta::{SourceVersion, TableError, TableHandle};
 use crate::error::StoreError;
 use crate::schema::Table;
-use crate::wal::{Durability, Wal};
+use crate::wal::Wal;
 
 /// A table as the one writer holds it.
 #[derive(Debug)]
 pub(super) struct TableWriter {
     pub(super) handle: TableHandle,
-    pub(super) synced: SyncedLog,
     /// A commit failed or was given up while it ran, so whether it is in the table has to be looked
     /// up.
     pub(super) is_doubtful: bool,
@@ -39,7 +37,6 @@ pub(super) enum CommitStep {
     Written(Table),
     Published(Table),
     AllPassed,
-    Synced,
     LogShortened,
     Imported(Table),
 }
@@ -61,8 +58,6 @@ impl Core {
         self.shared.lock().all_passed(sequence);
         self.shared.forget_snapshot();
         self.reached(CommitStep::AllPassed)?;
-        self.sync(&mut writers).await?;
-        self.reached(CommitStep::Synced)?;
         wal.passed(sequence).await?;
         self.reached(CommitStep::LogShortened)?;
         self.count_commit();
@@ -95,21 +90,6 @@ impl Core {
             let sequence = committed(*table, &writer.handle, &self.node).await?;
             self.shared.lock().committed(*table, writer.handle.files(), sequence);
             writer.is_doubtful = false;
-        }
-        Ok(())
-    }
-
-    /// Makes all that was committed durable, if that is wanted.
-    pub(super) async fn sync(&self, writers: &mut Writers) -> Result<(), StoreError> {
-        if self.options.durability != Durability::Fsync {
-            return Ok(());
-        }
-        for (table, writer) in writers {
-            let folder = self.folder.table(*table);
-            // Should this fail, everything counts as unsynced and is synced next time.
-            let mut synced = std::mem::take(&mut writer.synced);
-            let work = move || synced.sync(&folder).map(|()| synced);
-            writer.synced = blocking::run("syncing a table", work).await??;
         }
         Ok(())
     }

@@ -62,7 +62,6 @@ impl Core {
             let mark = Rows::from([(MARKED_TABLE, Vec::new())]);
             self.add(&mut writers, mark, (source, FINISHED)).await?;
         }
-        self.sync(&mut writers).await?;
         Ok(ImportOutcome { added, skipped })
     }
 

@@ -7,7 +7,6 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::commit::{TableWriter, Writers, committed, table_error};
-use super::durable::SyncedLog;
 use super::prepare::{Enricher, Passed};
 use super::state::{SharedState, State};
 use super::{Core, Store, StoreOptions, local_rows};
@@ -31,7 +30,7 @@ impl Store {
         let tables = open_tables(&folder).await?;
         let passed = passed(&tables, &node).await?;
         let replay = Replay::new(decode, passed.clone(), options.wal_repair);
-        let wal_folder = folder.wal().to_owned();
+        let wal_folder = folder.wal()?.to_owned();
         let recover = move || replay.recover(&wal_folder);
         let (replay, recovered) = blocking::run("replaying the log", recover).await??;
         let opened = Opened { folder, lock, node, tables, replay, recovered };
@@ -65,7 +64,7 @@ impl Opened {
         let is_all_committed = state.hot.newest().is_none();
         let writers = writers(tables, &mut state);
         let wal_options = WalOptions {
-            folder: folder.wal().to_owned(),
+            folder: folder.wal()?.to_owned(),
             durability: options.durability,
             compression: options.wal_compression,
             segment_bytes_max: wal::SEGMENT_BYTES_MAX,
@@ -79,6 +78,7 @@ impl Opened {
             writers: tokio::sync::Mutex::new(writers),
             over_limit: Notify::new(),
             commits: Mutex::new(0),
+            upkeep: Mutex::default(),
             #[cfg(test)]
             stop_at: Mutex::new(None),
         });
@@ -97,9 +97,7 @@ fn writers(tables: BTreeMap<Table, TableHandle>, state: &mut State) -> Writers {
     let mut writers = Writers::new();
     for (table, handle) in tables {
         state.replaced(table, handle.files());
-        // Entries of before are synced with the next commit: nobody knows whether they were.
-        let synced = SyncedLog::default();
-        writers.insert(table, TableWriter { handle, synced, is_doubtful: false });
+        writers.insert(table, TableWriter { handle, is_doubtful: false });
     }
     writers
 }
@@ -108,8 +106,8 @@ fn writers(tables: BTreeMap<Table, TableHandle>, state: &mut State) -> Writers {
 async fn open_tables(folder: &DataFolder) -> Result<BTreeMap<Table, TableHandle>, StoreError> {
     let mut opening = JoinSet::new();
     for table in Table::ALL {
-        let path = folder.table(table);
-        opening.spawn(async move { (table, TableHandle::open_or_create(&path, table).await) });
+        let place = folder.table(table);
+        opening.spawn(async move { (table, TableHandle::open_or_create(&place, table).await) });
     }
     gather(opening).await
 }
@@ -120,17 +118,23 @@ pub(crate) async fn open_existing(
 ) -> Result<BTreeMap<Table, TableHandle>, StoreError> {
     let mut opening = JoinSet::new();
     for table in Table::ALL {
-        let path = folder.table(table);
-        if TableHandle::exists(&path) {
-            opening.spawn(async move { (table, TableHandle::open(&path, table).await) });
-        }
+        let place = folder.table(table);
+        opening.spawn(async move {
+            let opened = match TableHandle::exists(&place, table).await {
+                Ok(true) => TableHandle::open(&place, table).await.map(Some),
+                Ok(false) => Ok(None),
+                Err(error) => Err(error),
+            };
+            (table, opened)
+        });
     }
-    gather(opening).await
+    let tables = gather(opening).await?;
+    Ok(tables.into_iter().filter_map(|(table, handle)| Some((table, handle?))).collect())
 }
 
-async fn gather(
-    mut opening: JoinSet<(Table, Result<TableHandle, TableError>)>,
-) -> Result<BTreeMap<Table, TableHandle>, StoreError> {
+async fn gather<T: 'static>(
+    mut opening: JoinSet<(Table, Result<T, TableError>)>,
+) -> Result<BTreeMap<Table, T>, StoreError> {
     let mut tables = BTreeMap::new();
     while let Some(opened) = opening.join_next().await {
         let (table, opened) = opened.map_err(|_panic| StoreError::Stopped("opening a table"))?;

@@ -54,11 +54,6 @@ pub(crate) fn derived(batch: &TableBatch) -> &'static [Table] {
     }
 }
 
-/// Whether a table's rows are derived from others and never logged.
-pub(crate) fn is_derived(table: Table) -> bool {
-    matches!(table, Table::OperationMinutes | Table::EdgeMinutes)
-}
-
 /// Fills in what a row alone does not say: its parent, its children, the point of its series before.
 #[derive(Debug, Default)]
 pub(crate) struct Enricher {

@@ -2,7 +2,6 @@
 //! reach. Both change together under one lock, so a snapshot misses no row and has none twice.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::prepare::{Enricher, Passed, Rows};
@@ -50,6 +49,13 @@ impl State {
     pub(crate) fn replaced(&mut self, table: Table, files: Files) {
         self.files.insert(table, files);
         self.generation += 1;
+    }
+
+    /// Number and bytes of the committed files, by table.
+    pub(crate) fn file_figures(&self) -> BTreeMap<Table, (u64, u64)> {
+        let bytes = |files: &Files| files.iter().map(|file| file.size_bytes).sum();
+        let figures = |files: &Files| (files.len() as u64, bytes(files));
+        self.files.iter().map(|(table, files)| (*table, figures(files))).collect()
     }
 
     /// Every table has passed this sequence: its rows need not be kept.
@@ -146,10 +152,10 @@ impl SharedState {
             rows_as_they_came(&batches, &passed)
         });
         Snapshot::new(Table::ALL.map(|table| {
-            let folder: PathBuf = self.folder.table(table);
+            let place = Some(self.folder.tables().clone());
             let files = files.remove(&table).unwrap_or_default();
             let hot = hot.remove(&table).unwrap_or_default();
-            (table, TableSnapshot { folder, files, hot })
+            (table, TableSnapshot { place, files, hot })
         }))
     }
 

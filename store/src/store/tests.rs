@@ -1,13 +1,13 @@
 //! A shop calls its stock service; each request of the test is one service's part of one call. What
 //! must be seen is computed from all requests at once, with nothing stored.
 
+mod bucket;
 mod concurrent;
 mod crash;
 mod import;
 mod size_metrics;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::Path;
 
 use arrow::array::{
@@ -16,11 +16,14 @@ use arrow::array::{
 };
 use arrow::compute::concat_batches;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use bytes::Bytes;
+use object_store::ObjectStoreExt;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::prepare::{Enricher, Passed, Rows};
 use super::*;
 use crate::hot_buffer::HotBatch;
+use crate::place::Place;
 use crate::reader::Reader;
 use crate::record::{Decode, DecodeFailure};
 use crate::rollup::merge_partials;
@@ -30,7 +33,7 @@ const SECOND: i64 = 1_000_000_000;
 const CALL: u8 = 1;
 
 fn options(data: &Path) -> StoreOptions {
-    StoreOptions { data: data.to_owned(), ..StoreOptions::default() }
+    StoreOptions { data: data.to_owned().into(), ..StoreOptions::default() }
 }
 
 fn decode() -> Decode {
@@ -199,13 +202,25 @@ fn seen(snapshot: &Snapshot) -> Contents {
     let rows = Table::ALL.map(|table| {
         let view = snapshot.table(table);
         let files = view.files.iter().flat_map(|file| {
-            let input = File::open(view.folder.join(&file.path)).unwrap();
-            let reader = ParquetRecordBatchReaderBuilder::try_new(input).unwrap().build().unwrap();
+            let content = content(&view.place.as_ref().unwrap().child(table.name()), &file.path);
+            let reader = ParquetRecordBatchReaderBuilder::try_new(content).unwrap();
+            let reader = reader.build().unwrap();
             reader.map(|rows| with_date(table, &rows.unwrap(), file.date)).collect::<Vec<_>>()
         });
         (table, files.chain(view.hot.clone()).collect())
     });
     contents(rows.into())
+}
+
+fn content(table: &Place, path: &str) -> Bytes {
+    match table.local() {
+        Some(folder) => std::fs::read(folder.join(path)).unwrap().into(),
+        None => {
+            let path = object_store::path::Path::from(path);
+            let read = async { table.objects().get(&path).await?.bytes().await };
+            futures::executor::block_on(read).unwrap()
+        }
+    }
 }
 
 fn with_date(table: Table, rows: &RecordBatch, date: i32) -> RecordBatch {
@@ -220,7 +235,7 @@ fn contents(rows: Rows) -> Contents {
     let mut contents = Contents::new();
     for (table, batches) in rows {
         let rows = concat_batches(&table.schema(), &batches).unwrap();
-        let rows = if prepare::is_derived(table) { merge_partials(table, rows) } else { rows };
+        let rows = if table.is_rollup() { merge_partials(table, rows) } else { rows };
         let mut lines = lines(&rows);
         lines.sort();
         if matches!(table, Table::ProfileStacks | Table::ProfileStackFrames) {
@@ -413,7 +428,7 @@ fn rows_of_the_service_read_back_and_cut_ones_are_an_error() {
         let second = first + local_rows::encode(&batches[1..2]).unwrap().len();
         assert_eq!(local_rows::decode(&cut).is_ok(), length == second, "cut to {length}");
     }
-    let foreign = local_rows::decode(&bytes::Bytes::from_static(b"\x05house\0\0\0\0"));
+    let foreign = local_rows::decode(&Bytes::from_static(b"\x05house\0\0\0\0"));
     assert_eq!(foreign.unwrap_err().0, "there is no table \"house\"");
 }
 

@@ -72,6 +72,10 @@ pub(crate) async fn start(settings: ServeSettings) -> anyhow::Result<RunningServ
         let (committing, stop) = (Arc::clone(&store), upkeep_stop.clone());
         let clock = system_clock();
         upkeep.spawn(async move { committing.run(|| clock.now(), stop.cancelled_owned()).await });
+        let (keeping, stop, clock) = (Arc::clone(&store), upkeep_stop.clone(), system_clock());
+        upkeep.spawn(async move { keeping.keep(|| clock.now(), stop.cancelled_owned()).await });
+        let (following, stop) = (Arc::clone(&store), upkeep_stop.clone());
+        upkeep.spawn(async move { following.follow(stop.cancelled_owned()).await });
         upkeep.spawn(memory::relieve(Arc::clone(&store), Arc::clone(&meter), upkeep_stop.clone()));
         stores.push(store);
     }
@@ -90,12 +94,10 @@ pub(crate) async fn start(settings: ServeSettings) -> anyhow::Result<RunningServ
 
 /// The store of a tenant: tables in a folder of its own, and a log of its own in the log's folder.
 async fn open_store(options: &StoreOptions, tenant: &str) -> anyhow::Result<Arc<Store>> {
-    let folder = options.data.display().to_string();
+    let folder = options.data.to_string();
     let options = options.clone().for_tenant(tenant);
     let store = Store::open(options, upriver_ingest::replay()).await;
-    store
-        .map(Arc::new)
-        .with_context(|| format!("could not open tenant `{tenant}` of the data folder `{folder}`"))
+    store.map(Arc::new).with_context(|| format!("could not open tenant `{tenant}` in `{folder}`"))
 }
 
 impl RunningServer {

@@ -1,0 +1,253 @@
+//! Sorted files into one sorted sequence of rows, without all of them in memory.
+
+#[cfg(test)]
+mod tests;
+
+use std::cmp::Ordering;
+use std::fs::File;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, Date32Array, RecordBatch, RecordBatchOptions};
+use arrow::compute::{SortOptions, cast, interleave_record_batch};
+use arrow::error::ArrowError;
+use arrow::row::{Row, RowConverter, Rows, SortField};
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+
+use crate::parquet_writer::WriteError;
+use crate::rollup::merge_partials;
+use crate::schema::Table;
+use crate::snapshot::DataFile;
+
+/// Rows that come out at a time.
+const CHUNK_ROWS: usize = 8_192;
+/// Rows of all files together that are read ahead: some 150 MB of spans.
+const READ_AHEAD_ROWS: usize = 131_072;
+/// Rows of a file that are read at once, however many files there are.
+const READ_ROWS_MIN: usize = 512;
+
+/// Chunks of rows in the table's order, in its schema. Rows of a rollup that have the same key come
+/// out as one.
+pub(super) struct Merge {
+    table: Table,
+    runs: Vec<Run>,
+}
+
+impl Merge {
+    /// Of these files, all of one date.
+    pub(super) fn of(
+        table: Table,
+        date: i32,
+        files: Vec<(DataFile, File)>,
+    ) -> Result<Self, WriteError> {
+        let read_rows = (READ_AHEAD_ROWS / files.len().max(1)).clamp(READ_ROWS_MIN, CHUNK_ROWS);
+        let runs = files.into_iter().map(|(file, content)| {
+            let builder = ParquetRecordBatchReaderBuilder::try_new(content)?;
+            let reader = builder.with_batch_size(read_rows).build()?;
+            Run::start(table, date, file.path, reader)
+        });
+        let mut runs = runs.collect::<Result<Vec<_>, _>>()?;
+        runs.retain(|run| run.head().is_some());
+        Ok(Self { table, runs })
+    }
+
+    /// The next rows, at most about [`CHUNK_ROWS`]. A chunk of a rollup ends between two keys.
+    fn chunk(&mut self) -> Result<Option<RecordBatch>, WriteError> {
+        let is_rollup = self.table.is_rollup();
+        let mut chunk = Chunk::default();
+        while let Some(first) = self.first() {
+            let limit = self.second(first);
+            let slot = chunk.slot_of(first, &self.runs[first].rows);
+            let run = &self.runs[first];
+            let end = match limit {
+                // As many as come before the rows of every other file.
+                Some(other) => run.end_before(self.runs[other].head()),
+                None => run.rows.num_rows(),
+            };
+            let end = if is_rollup { end } else { end.min(run.at + CHUNK_ROWS - chunk.len()) };
+            // Of rows that are equal in order one is taken, or this would not go on.
+            let end = end.max(run.at + 1);
+            chunk.rows.extend((run.at..end).map(|row| (slot, row)));
+            let last = run.keys.row(end - 1).owned();
+            if self.runs[first].advance_to(end)? {
+                chunk.forget(first);
+                if self.runs[first].head().is_none() {
+                    self.runs.swap_remove(first);
+                    chunk.forget_all();
+                }
+            }
+            if chunk.len() >= CHUNK_ROWS {
+                let goes_on = |run: &Run| run.head().is_some_and(|head| head == last.row());
+                if !is_rollup || !self.runs.iter().any(goes_on) {
+                    break;
+                }
+            }
+        }
+        if chunk.rows.is_empty() {
+            return Ok(None);
+        }
+        let sources: Vec<_> = chunk.sources.iter().collect();
+        let rows = interleave_record_batch(&sources, &chunk.rows)?;
+        Ok(Some(if is_rollup { merge_partials(self.table, rows) } else { rows }))
+    }
+
+    /// The run whose next row comes first.
+    fn first(&self) -> Option<usize> {
+        (0..self.runs.len()).min_by(|a, b| self.runs[*a].head().cmp(&self.runs[*b].head()))
+    }
+
+    /// The run whose next row comes first among the others.
+    fn second(&self, first: usize) -> Option<usize> {
+        let others = (0..self.runs.len()).filter(|run| *run != first);
+        others.min_by(|a, b| self.runs[*a].head().cmp(&self.runs[*b].head()))
+    }
+}
+
+impl Iterator for Merge {
+    type Item = Result<RecordBatch, WriteError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.chunk().transpose()
+    }
+}
+
+/// Rows on their way out: where each is, among the batches that they come from.
+#[derive(Default)]
+struct Chunk {
+    sources: Vec<RecordBatch>,
+    rows: Vec<(usize, usize)>,
+    /// Which source holds the current batch of a run.
+    slots: Vec<(usize, usize)>,
+}
+
+impl Chunk {
+    fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn slot_of(&mut self, run: usize, rows: &RecordBatch) -> usize {
+        if let Some((_, slot)) = self.slots.iter().find(|(known, _)| *known == run) {
+            return *slot;
+        }
+        let slot = self.sources.len();
+        self.sources.push(rows.clone());
+        self.slots.push((run, slot));
+        slot
+    }
+
+    /// The run has another batch.
+    fn forget(&mut self, run: usize) {
+        self.slots.retain(|(known, _)| *known != run);
+    }
+
+    /// The runs have other numbers.
+    fn forget_all(&mut self) {
+        self.slots.clear();
+    }
+}
+
+/// A file that is read from its start to its end.
+struct Run {
+    table: Table,
+    date: i32,
+    path: String,
+    reader: ParquetRecordBatchReader,
+    converter: RowConverter,
+    rows: RecordBatch,
+    keys: Rows,
+    at: usize,
+}
+
+impl Run {
+    fn start(
+        table: Table,
+        date: i32,
+        path: String,
+        reader: ParquetRecordBatchReader,
+    ) -> Result<Self, WriteError> {
+        let schema = table.schema();
+        let options = SortOptions { descending: false, nulls_first: true };
+        let fields = table.sort_columns().iter().map(|name| {
+            let field = schema.field_with_name(name)?;
+            Ok(SortField::new_with_options(field.data_type().clone(), options))
+        });
+        let converter = RowConverter::new(fields.collect::<Result<Vec<_>, ArrowError>>()?)?;
+        let keys = converter.empty_rows(0, 0);
+        let rows = RecordBatch::new_empty(schema);
+        let mut run = Self { table, date, path, reader, converter, rows, keys, at: 0 };
+        run.read()?;
+        Ok(run)
+    }
+
+    /// The key of the next row.
+    fn head(&self) -> Option<Row<'_>> {
+        (self.at < self.rows.num_rows()).then(|| self.keys.row(self.at))
+    }
+
+    /// The first of the rows that does not come before this key.
+    fn end_before(&self, key: Option<Row<'_>>) -> usize {
+        let Some(key) = key else { return self.rows.num_rows() };
+        let (mut low, mut high) = (self.at, self.rows.num_rows());
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            if self.keys.row(middle) <= key { low = middle + 1 } else { high = middle }
+        }
+        low
+    }
+
+    /// Goes on to a row; reads more where there are no more. Says whether the batch is another.
+    fn advance_to(&mut self, row: usize) -> Result<bool, WriteError> {
+        self.at = row;
+        if self.at < self.rows.num_rows() {
+            return Ok(false);
+        }
+        self.read()?;
+        Ok(true)
+    }
+
+    /// The next batch that has rows; none at the end of the file.
+    fn read(&mut self) -> Result<(), WriteError> {
+        let last = self.rows.num_rows().checked_sub(1).map(|last| self.keys.row(last).owned());
+        self.at = 0;
+        loop {
+            let Some(rows) = self.reader.next() else {
+                self.rows = RecordBatch::new_empty(self.table.schema());
+                return Ok(());
+            };
+            self.rows = in_schema(self.table, &rows?, self.date)?;
+            if self.rows.num_rows() > 0 {
+                break;
+            }
+        }
+        let columns = self.table.sort_columns().iter().map(|name| {
+            let missing = || ArrowError::SchemaError(format!("no column {name}"));
+            self.rows.column_by_name(name).cloned().ok_or_else(missing)
+        });
+        self.keys = self.converter.convert_columns(&columns.collect::<Result<Vec<_>, _>>()?)?;
+        let mut before = last.as_ref().map(arrow::row::OwnedRow::row);
+        for key in &self.keys {
+            if before.is_some_and(|before| before.cmp(&key) == Ordering::Greater) {
+                return Err(WriteError::Unsorted(self.path.clone()));
+            }
+            before = Some(key);
+        }
+        Ok(())
+    }
+}
+
+/// Rows of a file in the table's schema of today: the date comes back, a column that the file does
+/// not have is null.
+fn in_schema(table: Table, rows: &RecordBatch, date: i32) -> Result<RecordBatch, ArrowError> {
+    let schema = table.schema();
+    let columns = schema.fields().iter().map(|field| -> Result<ArrayRef, ArrowError> {
+        if field.name() == "date" {
+            return Ok(Arc::new(Date32Array::from_value(date, rows.num_rows())));
+        }
+        match rows.column_by_name(field.name()) {
+            Some(column) => cast(column, field.data_type()),
+            None => Ok(arrow::array::new_null_array(field.data_type(), rows.num_rows())),
+        }
+    });
+    let columns = columns.collect::<Result<Vec<_>, _>>()?;
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
+    RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &options)
+}
