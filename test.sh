@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Everything that must hold before a change lands: formatting, lints, tests, ten seconds of fuzzing a decoder,
-# real SDKs as senders, a live case with real Python services, documentation. Needs Rust 1.95, gcc and g++,
-# Python 3.11 with pip and Node 20; the rest, with the senders' packages and crates, comes through cargo, pip
-# and npm. What cannot be had is named at the end, never skipped in silence.
+# real SDKs as senders, other engines as readers, a live case with real Python services, documentation. Needs
+# Rust 1.95, gcc and g++, Python 3.11 with pip and Node 20; the rest, with the senders' packages and crates,
+# comes through cargo, pip and npm. What cannot be had is named at the end, never skipped in silence.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -42,6 +42,15 @@ python3 testdata/senders/run.py --binary "$target/debug/upriver" --packages "$ta
 case "$outcome" in
   0) ;;
   77) left_out+=('senders whose packages cannot be had, named above') ;;
+  *) exit "$outcome" ;;
+esac
+
+step 'open files: others read the tables'
+outcome=0
+python3 testdata/open_files/run.py --binary "$target/debug/upriver" --venv "$target/open-files-venv" || outcome=$?
+case "$outcome" in
+  0) ;;
+  77) left_out+=('readers of the tables: PyPI cannot be reached, named above') ;;
   *) exit "$outcome" ;;
 esac
 

@@ -153,11 +153,11 @@ def answers(address):
         return False
 
 
-def serve(processes, binary, data):
+def serve(processes, binary, data, **options):
     """Starts a server on free ports; gives its addresses for gRPC, OTLP/HTTP and the API."""
     grpc, otlp, api = free_addresses(3)
     command = [binary, "serve", "--data", data]
     command += ["--otlp-grpc", grpc, "--otlp-http", otlp, "--api", api]
-    processes.start("upriver", command)
+    processes.start("upriver", command, **options)
     processes.wait_until("upriver", lambda: answers(f"http://{api}/readyz"))
     return grpc, otlp, api
