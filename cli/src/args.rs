@@ -347,6 +347,8 @@ pub(crate) enum StorageCommand {
     Status(StorageArgs),
     /// Merge small files into large sorted ones
     Compact(StorageArgs),
+    /// Read every file again, and compare it with its statistics and rollups with their rows
+    Verify(StorageArgs),
 }
 
 /// Tables that a command reads or writes itself.

@@ -183,14 +183,17 @@ macro_rules! place {
 }
 
 /// Settings that the environment may give, besides the ones that are flags too.
-const ENVIRONMENT: [(&str, PlaceOf); 11] = [
+const ENVIRONMENT: [(&str, PlaceOf); 14] = [
     ("UPRIVER_OTLP_GRPC_INSECURE", |f| place!(f, receivers.otlp.protocols.grpc => insecure)),
     ("UPRIVER_OTLP_HTTP_INSECURE", |f| place!(f, receivers.otlp.protocols.http => insecure)),
     ("UPRIVER_API_INSECURE", |f| place!(f, api => insecure)),
     ("UPRIVER_DURABILITY", |f| place!(f, storage => durability)),
     ("UPRIVER_WAL_COMPRESSION", |f| place!(f, storage => wal_compression)),
     ("UPRIVER_COMMIT_INTERVAL", |f| place!(f, storage => commit_interval)),
+    ("UPRIVER_SETTLE", |f| place!(f, storage => settle)),
     ("UPRIVER_HOT_MEMORY", |f| place!(f, storage => hot_memory)),
+    ("UPRIVER_REFRESH_INTERVAL", |f| place!(f, storage => refresh_interval)),
+    ("UPRIVER_MAINTENANCE_INTERVAL", |f| place!(f, storage => maintenance_interval)),
     ("UPRIVER_QUERY_MEMORY_LIMIT", |f| place!(f, query => memory_limit)),
     ("UPRIVER_QUERY_TIMEOUT", |f| place!(f, query => timeout)),
     ("UPRIVER_LOG_LEVEL", |f| place!(f, service.telemetry.logs => level)),
@@ -348,6 +351,7 @@ impl Reader<'_> {
         if interval.is_none() && store.data.folder().is_none() {
             store.commit_interval = COMMIT_INTERVAL_BUCKET;
         }
+        self.set("storage.settle", storage.settle.as_ref(), value::duration, &mut store.settle)?;
         let hot = storage.hot_memory.as_ref();
         self.set("storage.hot_memory", hot, value::bytes, &mut store.hot_bytes_max)?;
         let given = storage.refresh_interval.as_ref();

@@ -11,6 +11,7 @@ use object_store::ObjectStoreExt;
 use object_store::path::Path as ObjectPath;
 
 use self::merge::Merge;
+pub(crate) use self::merge::rows_in_order;
 use crate::delta::{COMPACTED_FILE_BYTES, TableError, TableHandle};
 use crate::parquet_writer::{FileWriter, WriteError, WrittenFile};
 use crate::place::Place;
@@ -145,7 +146,7 @@ fn bytes(file: &DataFile) -> i64 {
 }
 
 /// The file itself, or a copy of it on the local disk that goes with the handle.
-async fn local_copy(place: &Place, file: &DataFile) -> Result<File, WriteError> {
+pub(crate) async fn local_copy(place: &Place, file: &DataFile) -> Result<File, WriteError> {
     if let Some(folder) = place.local() {
         return Ok(File::open(folder.join(&file.path))?);
     }

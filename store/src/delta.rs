@@ -18,7 +18,7 @@ use arrow::array::RecordBatch;
 use chrono::TimeDelta;
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
-use deltalake_core::kernel::{Action, Add, StructType, Transaction};
+use deltalake_core::kernel::{Action, Add, StructField, StructType, Transaction};
 use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore};
 use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::operations::vacuum::{Clock, VacuumMode};
@@ -62,6 +62,20 @@ pub enum TableError {
         #[source]
         source: WriteError,
     },
+    /// The table was made by a version with which this one does not get along.
+    #[error(
+        "table `{table}`: its column `{column}` is {found}, not {expected}; open it with the version that wrote it, or choose another folder"
+    )]
+    OtherColumn {
+        /// Name of the table.
+        table: &'static str,
+        /// Name of the column.
+        column: String,
+        /// Its type in the table.
+        found: String,
+        /// Its type in this version.
+        expected: String,
+    },
     /// A task of this process was ended.
     #[error("table `{table}`: the task that wrote was ended")]
     Interrupted {
@@ -72,6 +86,14 @@ pub enum TableError {
 
 /// Up to which version of which source a commit brings the table.
 pub type SourceVersion = (String, i64);
+
+/// What a commit does to the files of a table.
+struct Change<'a> {
+    actions: Vec<Action>,
+    operation: DeltaOperation,
+    removed: Option<&'a BTreeSet<String>>,
+    written: Vec<WrittenFile>,
+}
 
 /// An open table.
 #[derive(Debug)]
@@ -93,7 +115,45 @@ impl TableHandle {
                 created?;
             }
         }
-        Self::open(place, table).await
+        let mut opened = Self::open(place, table).await?;
+        if opened.add_missing_columns().await.is_err() {
+            // Another node of the same version may have added them.
+            opened.refresh().await?;
+            opened.add_missing_columns().await?;
+        }
+        Ok(opened)
+    }
+
+    /// Adds the columns that came with a newer version to a table of an older one.
+    async fn add_missing_columns(&mut self) -> Result<(), TableError> {
+        let wanted = columns(self.table)?;
+        let state = self.handle.snapshot().map_err(|e| self.unreadable(e))?;
+        let found = state.schema();
+        let mut missing = Vec::new();
+        for column in wanted.fields() {
+            match found.field(column.name()) {
+                None => {
+                    missing.push(StructField::nullable(column.name(), column.data_type().clone()));
+                }
+                Some(known) if known.data_type() != column.data_type() => {
+                    return Err(TableError::OtherColumn {
+                        table: self.table.name(),
+                        column: column.name().clone(),
+                        found: known.data_type().to_string(),
+                        expected: column.data_type().to_string(),
+                    });
+                }
+                Some(_) => {}
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let properties = CommitProperties::default().with_cleanup_expired_logs(Some(false));
+        let changed = self.handle.clone().add_columns().with_fields(missing);
+        let changed = changed.with_commit_properties(properties).await;
+        self.handle = changed.map_err(|source| log_error(self.table, "written", source))?;
+        Ok(())
     }
 
     /// Opens the table in this place; it must exist.
@@ -197,7 +257,7 @@ impl TableHandle {
             partition_by: Some(vec!["date".to_owned()]),
             predicate: None,
         };
-        self.commit_actions(actions, operation, sources, &BTreeSet::new(), written).await
+        self.commit_change(Change { actions, operation, removed: None, written }, sources).await
     }
 
     /// Puts files that hold the same rows in place of others.
@@ -212,7 +272,8 @@ impl TableHandle {
         let operation =
             DeltaOperation::Optimize { predicate: None, target_size: COMPACTED_FILE_BYTES };
         let once = self.upkeep_transaction();
-        self.commit_actions(actions, operation, &once, removed, written).await
+        let removed = Some(removed);
+        self.commit_change(Change { actions, operation, removed, written }, &once).await
     }
 
     /// Delta lets two commits remove the same file where the rows stay: then the rows that took its
@@ -228,7 +289,8 @@ impl TableHandle {
         let actions = self.remove_actions(&removed, true)?;
         let operation = DeltaOperation::Delete { predicate: None };
         let once = self.upkeep_transaction();
-        self.commit_actions(actions, operation, &once, &removed, Vec::new()).await
+        let (removed, written) = (Some(&removed), Vec::new());
+        self.commit_change(Change { actions, operation, removed, written }, &once).await
     }
 
     /// Deletes files that left the table, or never became part of it, longer ago than `keep`. Gives
@@ -257,7 +319,7 @@ impl TableHandle {
     /// Deletes entries of the log that are older than `keep` and that no reader needs: those before a
     /// checkpoint. Gives their number.
     pub(crate) async fn shorten_log(
-        &mut self,
+        &self,
         keep: Duration,
         now: UnixNanos,
     ) -> Result<u64, TableError> {
@@ -300,14 +362,12 @@ impl TableHandle {
         Ok(true)
     }
 
-    async fn commit_actions(
+    async fn commit_change(
         &mut self,
-        actions: Vec<Action>,
-        operation: DeltaOperation,
+        change: Change<'_>,
         sources: &[SourceVersion],
-        removed: &BTreeSet<String>,
-        written: Vec<WrittenFile>,
     ) -> Result<(), TableError> {
+        let Change { actions, operation, removed, written } = change;
         if self.commits >= COMMITS_PER_HANDLE {
             self.refresh().await?;
         }
@@ -335,8 +395,9 @@ impl TableHandle {
         Ok(())
     }
 
-    fn change_files(&mut self, removed: &BTreeSet<String>, written: Vec<WrittenFile>) {
-        let kept = self.files.iter().filter(|file| !removed.contains(&file.path)).cloned();
+    fn change_files(&mut self, removed: Option<&BTreeSet<String>>, written: Vec<WrittenFile>) {
+        let is_removed = |path: &String| removed.is_some_and(|removed| removed.contains(path));
+        let kept = self.files.iter().filter(|file| !is_removed(&file.path)).cloned();
         let files: Vec<_> = kept.chain(written.into_iter().map(|file| file.data)).collect();
         self.files = Arc::new(files);
     }
@@ -352,16 +413,17 @@ pub(crate) const LOG_FOLDER: &str = "_delta_log";
 /// Size from which a file is left alone; compaction makes files of this to twice this size.
 pub(crate) const COMPACTED_FILE_BYTES: i64 = 128 << 20;
 
+/// The columns of this version's table, in Delta's terms.
+fn columns(table: Table) -> Result<StructType, TableError> {
+    let columns = table.schema().as_ref().try_into_kernel();
+    columns.map_err(|e| log_error(table, "written", DeltaTableError::Arrow { source: e }))
+}
+
 async fn create(place: &Place, table: Table) -> Result<(), TableError> {
-    let schema: StructType = table
-        .schema()
-        .as_ref()
-        .try_into_kernel()
-        .map_err(|e| log_error(table, "written", DeltaTableError::Arrow { source: e }))?;
     CreateBuilder::new()
         .with_log_store(log_store(place))
         .with_table_name(table.name())
-        .with_columns(schema.fields().cloned())
+        .with_columns(columns(table)?.fields().cloned())
         .with_partition_columns(["date"])
         .with_save_mode(SaveMode::Ignore)
         .await

@@ -1,25 +1,85 @@
 //! What tests let go wrong in a running store. Nothing by default.
 
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// Faults of the disk below the log.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Faults of a store, such as `sync-delay=500,abort-at=files-written:3`.
+#[derive(Clone, Debug, Default)]
 pub struct Faults {
     /// How much longer every sync of the log takes.
     pub sync_delay: Duration,
+    abort: Option<Abort>,
+}
+
+/// The steps of a commit, after each of which a process can end. In this order, the middle three for
+/// every table.
+pub const STEPS: [&str; 6] =
+    ["prepared", "files-written", "committed", "shown", "all-passed", "log-shortened"];
+
+/// Ends the process, as a kill would, when a step of commits is reached for the nth time.
+#[derive(Clone, Debug)]
+struct Abort {
+    step: &'static str,
+    left: Arc<AtomicU32>,
+}
+
+impl Faults {
+    /// Ends the process if that was asked for at this step.
+    pub(crate) fn reached(&self, step: &'static str) {
+        let Some(abort) = self.abort.as_ref().filter(|abort| abort.step == step) else { return };
+        if abort.left.fetch_sub(1, Ordering::Relaxed) == 1 {
+            std::process::abort();
+        }
+    }
 }
 
 /// Why a text says no faults.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no fault; known is sync-delay=<milliseconds>")]
+#[error("{0:?} is no fault; known are sync-delay=<milliseconds> and abort-at=<step>:<n>")]
 pub struct UnknownFault(String);
 
-impl std::str::FromStr for Faults {
+impl FromStr for Faults {
     type Err = UnknownFault;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let delay = text.strip_prefix("sync-delay=").and_then(|millis| millis.parse().ok());
-        let millis = delay.ok_or_else(|| UnknownFault(text.to_owned()))?;
-        Ok(Self { sync_delay: Duration::from_millis(millis) })
+        let mut faults = Self::default();
+        for fault in text.split(',') {
+            faults.add(fault).ok_or_else(|| UnknownFault(fault.to_owned()))?;
+        }
+        Ok(faults)
+    }
+}
+
+impl Faults {
+    fn add(&mut self, text: &str) -> Option<()> {
+        let (name, value) = text.split_once('=')?;
+        match name {
+            "sync-delay" => self.sync_delay = Duration::from_millis(value.parse().ok()?),
+            "abort-at" => {
+                let (step, count) = value.split_once(':')?;
+                let step = STEPS.iter().find(|known| **known == step)?;
+                let left = Arc::new(AtomicU32::new(count.parse().ok()?));
+                self.abort = Some(Abort { step, left });
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_are_read_and_unknown_ones_named() {
+        let faults: Faults = "sync-delay=500,abort-at=files-written:3".parse().unwrap();
+        assert_eq!(faults.sync_delay, Duration::from_millis(500));
+        assert_eq!(faults.abort.map(|abort| abort.step), Some("files-written"));
+        for wrong in ["", "sync-delay", "abort-at=nowhere:1", "abort-at=shown", "other=1"] {
+            assert_eq!(wrong.parse::<Faults>().unwrap_err(), UnknownFault(wrong.to_owned()));
+        }
     }
 }

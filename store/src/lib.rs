@@ -9,6 +9,7 @@
 //! | `store`, `reader` | the one writer of a data folder, and readers beside it (feature `delta`) |
 //! | `snapshot` | what a query sees: committed files and hot rows (feature `delta`) |
 //! | `place` | where tables lie: a folder or a bucket (feature `delta`) |
+//! | `verify` | whether files, statistics and rollups are what they should be (feature `delta`) |
 //! | `delta`, `compact`, `maintenance` | committed tables and their upkeep (feature `delta`) |
 //! | `faults` | what tests let go wrong (feature `delta`) |
 //! | [`ids`], [`time`] | content hashes and instants |
@@ -52,6 +53,8 @@ pub mod store;
 mod testing;
 pub mod time;
 pub mod trace_index;
+#[cfg(feature = "delta")]
+pub mod verify;
 #[cfg(feature = "delta")]
 mod wal;
 

@@ -1,7 +1,7 @@
 //! The upkeep of tables: small files put together, partitions past their retention dropped, files and
 //! log entries that nobody reads any more removed.
 //!
-//! One node at a time keeps a table, by a [`lease`]. Should two do it all the same (a clock that is
+//! One node at a time keeps a table, by a lease. Should two do it all the same (a clock that is
 //! off, a pause longer than the lease), Delta's commits refuse the second of two that remove the same
 //! files, so nothing is lost or doubled.
 
@@ -117,10 +117,9 @@ impl Maintainer {
         done.compacted = compact(&mut handle, Selection::Balanced).await?;
         let cleaned = self.cleaned.get(&table).copied();
         if cleaned.is_none_or(|last| since(last, now) >= CLEANUP_INTERVAL) {
-            let keep_removed = options.keep_removed.unwrap_or(match place.local() {
-                Some(_) => KEEP_REMOVED_LOCAL,
-                None => KEEP_REMOVED_BUCKET,
-            });
+            let is_local = place.local().is_some();
+            let usual = if is_local { KEEP_REMOVED_LOCAL } else { KEEP_REMOVED_BUCKET };
+            let keep_removed = options.keep_removed.unwrap_or(usual);
             done.files_deleted = handle.delete_removed(keep_removed, now).await?;
             done.log_entries_deleted = handle.shorten_log(options.keep_log, now).await?;
             self.cleaned.insert(table, now);

@@ -120,7 +120,11 @@ impl BucketOptions {
         };
         let kept = variables.into_iter().filter(|(name, _)| concerns(name));
         let given = kept.map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
-        Self { given, ..Self::default() }
+        Self {
+            given,
+            #[cfg(test)]
+            root: None,
+        }
     }
 
     /// Takes a store of a test for the bucket.

@@ -356,16 +356,14 @@ impl Core {
         *self.commits.lock().unwrap_or_else(PoisonError::into_inner) += 1;
     }
 
-    /// Fails at the step that a test asked for, as if the process ended there.
-    #[cfg(test)]
+    /// Fails at the step that a test asked for, as if the process ended there; or ends it there.
+    #[cfg_attr(not(test), expect(clippy::unnecessary_wraps, reason = "a place for tests to stop"))]
     fn reached(&self, step: CommitStep) -> Result<(), StoreError> {
-        let stops = *self.stop_at.lock().unwrap_or_else(PoisonError::into_inner) == Some(step);
-        if stops { Err(StoreError::Stopped("the commit, by a test")) } else { Ok(()) }
-    }
-
-    #[cfg(not(test))]
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "a place for tests to stop")]
-    fn reached(&self, _step: CommitStep) -> Result<(), StoreError> {
+        self.options.faults.reached(step.name());
+        #[cfg(test)]
+        if *self.stop_at.lock().unwrap_or_else(PoisonError::into_inner) == Some(step) {
+            return Err(StoreError::Stopped("the commit, by a test"));
+        }
         Ok(())
     }
 }

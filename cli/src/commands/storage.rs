@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use indicatif::{ProgressBar, ProgressStyle};
 use upriver_store::reader::Reader;
 use upriver_store::schema::Table;
 use upriver_store::snapshot::SnapshotSource;
 use upriver_store::store::Store;
+use upriver_store::verify::{self, Verified};
 
 use crate::args::StorageArgs;
 use crate::error::Advise;
@@ -50,6 +52,40 @@ pub(crate) async fn compact(args: StorageArgs, output: &mut Output<'_>) -> anyho
     store.close().await?;
     output.note(format!("compacted `{}`: {report}", args.tables.data))?;
     Ok(Outcome::Done)
+}
+
+/// Reads everything again; nothing is locked or written, so a server may be running.
+pub(crate) async fn verify(args: StorageArgs, output: &mut Output<'_>) -> anyhow::Result<Outcome> {
+    let progress = ProgressBar::no_length().with_message("files");
+    progress.set_style(ProgressStyle::with_template("{msg} {pos}/{len} {wide_bar} {eta}")?);
+    let verified = verify::verify(&args.tables.options(), |read, all| {
+        progress.set_length(all);
+        progress.set_position(read);
+    })
+    .await;
+    progress.finish_and_clear();
+    let verified = verified
+        .with_context(|| format!("could not read the tables in `{}`", args.tables.data))
+        .hint("name them with `--data DIR`")?;
+    let problems = |found: &Verified| found.problems.len() as u64 + found.further;
+    let names = StringArray::from_iter_values(verified.iter().map(|found| found.table.name()));
+    let rows = RecordBatch::try_from_iter([
+        ("table", Arc::new(names) as ArrayRef),
+        ("files", counts(verified.iter().map(|found| found.files))),
+        ("rows", counts(verified.iter().map(|found| found.rows))),
+        ("problems", counts(verified.iter().map(problems))),
+    ])?;
+    target::write_rows(&[rows], args.format, output)?;
+    for found in &verified {
+        for problem in &found.problems {
+            output.note(format!("{}: {problem}", found.table.name()))?;
+        }
+        if found.further > 0 {
+            output.note(format!("{}: and {} more", found.table.name(), found.further))?;
+        }
+    }
+    let is_sound = verified.iter().all(|found| found.problems.is_empty());
+    Ok(if is_sound { Outcome::Done } else { Outcome::Found })
 }
 
 fn counts(values: impl Iterator<Item = u64>) -> ArrayRef {

@@ -148,6 +148,7 @@ section!(
         durability: Given,
         wal_compression: Given,
         commit_interval: Given,
+        settle: Given,
         hot_memory: Given,
         refresh_interval: Given,
         maintenance_interval: Given,

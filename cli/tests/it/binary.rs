@@ -46,12 +46,22 @@ pub(crate) fn upriver(arguments: &[&str]) -> Run {
     with_input(arguments, "")
 }
 
+/// The same in an environment with these variables.
+pub(crate) fn upriver_with(arguments: &[&str], environment: &[(&str, &str)]) -> Run {
+    run(arguments, environment, "")
+}
+
 /// The same with something on stdin.
 pub(crate) fn with_input(arguments: &[&str], input: &str) -> Run {
+    run(arguments, &[], input)
+}
+
+fn run(arguments: &[&str], environment: &[(&str, &str)], input: &str) -> Run {
     let mut command = Command::new(env!("CARGO_BIN_EXE_upriver"));
     for variable in ["UPRIVER_CONFIG", "UPRIVER_DATA", "UPRIVER_SERVER"] {
         command.env_remove(variable);
     }
+    command.envs(environment.iter().copied());
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut process = command.spawn().unwrap();
     let mut stdin = process.stdin.take().unwrap();

@@ -10,10 +10,12 @@ use std::time::Duration;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
-use upriver_store::schema::Table;
+use upriver_store::faults::STEPS;
+use upriver_store::schema::{Column, Kind, Table};
 use upriver_testdata::scenario::{Options, Scenario};
 
-use crate::sender::{Addresses, MARK, Request, requests};
+use crate::binary::{text, upriver};
+use crate::sender::{Addresses, MARK, Request, Sums, requests, summed};
 use crate::server::{Serve, client, command};
 
 /// Times that the server is killed, unless `UPRIVER_CRASHES` says otherwise.
@@ -23,11 +25,17 @@ const SENDERS: usize = 6;
 /// The server dies within this time.
 const ALIVE_MAX: u64 = 1_500;
 
+/// The process ends at one of the first commits, at one of the tables.
+const STEPS_MAX: u64 = 3;
+const TABLE_STEPS_MAX: u64 = 20;
+/// By then the step was reached, or something is wrong.
+const STEP_REACHED_MAX: Duration = Duration::from_mins(1);
+
 /// What was sent so far.
 #[derive(Debug, Default)]
-struct Outbox {
-    acknowledged: BTreeSet<usize>,
-    in_doubt: BTreeSet<usize>,
+pub(crate) struct Outbox {
+    pub(crate) acknowledged: BTreeSet<usize>,
+    pub(crate) in_doubt: BTreeSet<usize>,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -42,9 +50,22 @@ async fn acknowledged_rows_survive_kill_9_once() {
     for crash in 0..crashes {
         let mut settings = command(&data);
         // Often, so that a crash meets a commit.
-        settings.env("UPRIVER_COMMIT_INTERVAL", "200ms");
+        settings.env("UPRIVER_COMMIT_INTERVAL", "200ms").env("UPRIVER_SETTLE", "300ms");
+        // Every other time at a step of a commit, else at any instant.
+        let step = (crash % 2 == 1).then(|| {
+            let step = STEPS[crash / 2 % STEPS.len()];
+            let is_of_tables = ["files-written", "committed", "shown"].contains(&step);
+            let times = if is_of_tables { TABLE_STEPS_MAX } else { STEPS_MAX };
+            format!("abort-at={step}:{}", 1 + random() % times)
+        });
+        if let Some(step) = &step {
+            settings.env("UPRIVER_FAULTS", step);
+        }
         let serve = Serve::run(settings);
-        let alive = Duration::from_millis(random() % ALIVE_MAX);
+        let alive = match &step {
+            Some(_) => STEP_REACHED_MAX,
+            None => Duration::from_millis(random() % ALIVE_MAX),
+        };
         let first = all.len();
         while all.len() - first < 4_000 {
             let Some(slice) = slices.next() else { break };
@@ -58,7 +79,7 @@ async fn acknowledged_rows_survive_kill_9_once() {
             set.insert(request.number);
         }
         let serve = Serve::start(&data);
-        check(&serve, &all, &outbox, &format!("crash {crash} after {alive:?}")).await;
+        check(&serve, &all, &outbox, &format!("crash {crash} after {alive:?} at {step:?}")).await;
         serve.end("-KILL");
     }
     assert!(outbox.acknowledged.len() > 10 * crashes, "{} requests", outbox.acknowledged.len());
@@ -66,6 +87,7 @@ async fn acknowledged_rows_survive_kill_9_once() {
     check(&serve, &all, &outbox, "the end").await;
     let (status, said) = serve.end("-TERM");
     assert_eq!(status.code(), Some(0), "{said}");
+    upriver(&["storage", "verify", "--data", text(&data)]).ended(0);
     check(&Serve::start(&data), &all, &outbox, "all committed").await;
 }
 
@@ -81,8 +103,8 @@ fn random() -> u64 {
 }
 
 /// How many requests were begun, and the numbers of those that were acknowledged.
-async fn send_until_killed(
-    serve: Serve,
+pub(crate) async fn send_until_killed(
+    mut serve: Serve,
     requests: &[Arc<Request>],
     alive: Duration,
 ) -> (usize, BTreeSet<usize>) {
@@ -105,8 +127,15 @@ async fn send_until_killed(
             }
         });
     }
-    tokio::time::sleep(alive).await;
-    serve.end("-KILL");
+    let ends_itself = async {
+        while serve.is_running() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    if tokio::time::timeout(alive, ends_itself).await.is_err() {
+        assert!(alive != STEP_REACHED_MAX, "the step was not reached");
+        serve.end("-KILL");
+    }
     let mut acknowledged = BTreeSet::new();
     while let Some(sender) = senders.join_next().await {
         acknowledged.extend(sender.unwrap());
@@ -125,17 +154,16 @@ const MARKED: [(Table, &str); 5] = [
 
 /// Every acknowledged request is stored whole, every other one whole or not at all, none twice; and
 /// what is derived from them is what can be derived.
-async fn check(serve: &Serve, all: &[Arc<Request>], outbox: &Outbox, when: &str) {
+pub(crate) async fn check(serve: &Serve, all: &[Arc<Request>], outbox: &Outbox, when: &str) {
     let mut stored = BTreeMap::<usize, BTreeMap<Table, usize>>::new();
+    let mut sums = BTreeMap::<(usize, Table), Sums>::new();
     for (table, column) in MARKED {
-        let query = format!(
-            "SELECT CAST({column}['{MARK}'] AS BIGINT) AS request, count(*) AS n FROM {} GROUP BY 1",
-            table.name()
-        );
-        for row in serve.rows(&query).await {
+        for row in serve.rows(&query_of_requests(table, column)).await {
             let request = row["request"].as_u64().unwrap_or_else(|| panic!("{when}: {row}"));
-            let of_request = stored.entry(usize::try_from(request).unwrap()).or_default();
-            of_request.insert(table, count(&row));
+            let request = usize::try_from(request).unwrap();
+            stored.entry(request).or_default().insert(table, count(&row));
+            let sum = |column: &Column| (column.name, whole(&row[column.name]));
+            sums.insert((request, table), summed(table).map(sum).collect::<Sums>());
         }
     }
     let mut expected = BTreeMap::<Table, usize>::new();
@@ -149,6 +177,10 @@ async fn check(serve: &Serve, all: &[Arc<Request>], outbox: &Outbox, when: &str)
         let mut marked = request.rows.clone();
         marked.retain(|table, _| is_marked(table));
         assert_eq!(found, marked, "{when}: request {}", request.number);
+        for table in marked.keys() {
+            let found = &sums[&(request.number, *table)];
+            assert_eq!(*found, request.sums[table], "{when}: request {}", request.number);
+        }
         for (table, n) in &request.rows {
             *expected.entry(*table).or_default() += n;
         }
@@ -163,6 +195,27 @@ async fn check(serve: &Serve, all: &[Arc<Request>], outbox: &Outbox, when: &str)
         let left = serve.rows(query).await;
         assert!(left.is_empty(), "{when}: {query}: {left:?}");
     }
+}
+
+/// The rows of every request, and sums over them.
+fn query_of_requests(table: Table, marked: &str) -> String {
+    let sums = summed(table).map(|column| {
+        let name = column.name;
+        let value = match column.kind {
+            Kind::Int => format!("CAST({name} AS DECIMAL(38, 0))"),
+            _ => format!("CAST(octet_length({name}) AS DECIMAL(38, 0))"),
+        };
+        format!(", CAST(coalesce(sum({value}), 0) AS VARCHAR) AS {name}")
+    });
+    format!(
+        "SELECT CAST({marked}['{MARK}'] AS BIGINT) AS request, count(*) AS n{} FROM {} GROUP BY 1",
+        sums.collect::<String>(),
+        table.name()
+    )
+}
+
+fn whole(value: &Value) -> i128 {
+    value.as_str().unwrap().parse().unwrap_or_else(|error| panic!("{value}: {error}"))
 }
 
 fn count(row: &Value) -> usize {

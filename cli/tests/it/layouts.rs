@@ -57,8 +57,10 @@ async fn a_diagnosis_is_the_same_before_and_after_commit_and_compaction() {
     assert_eq!(status.code(), Some(0), "{said}");
     assert!(has_files(&data, "spans"), "all is committed");
     same("committed");
+    upriver(&["storage", "verify", "--data", text(&data)]).ended(0);
     upriver(&["storage", "compact", "--data", text(&data)]).ended(0);
     same("compacted");
+    upriver(&["storage", "verify", "--data", text(&data)]).ended(0);
 }
 
 fn has_files(data: &Path, table: &str) -> bool {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod binary;
+mod bucket;
 mod crash;
 mod import;
 mod incident;

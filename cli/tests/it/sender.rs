@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message;
 use upriver_ingest::{Decoded, decode, pprof::PprofUpload, record_kind};
 use upriver_store::record::LogRecord;
-use upriver_store::schema::Table;
+use upriver_store::schema::{Column, Kind, Table};
 use upriver_store::time::UnixNanos;
 use upriver_testdata::scenario::{ProfileFile, Slice};
 
@@ -26,7 +28,12 @@ pub(crate) struct Request {
     content_type: &'static str,
     body: Vec<u8>,
     pub(crate) rows: BTreeMap<Table, usize>,
+    /// Sums over the rows of each table, by column.
+    pub(crate) sums: BTreeMap<Table, Sums>,
 }
+
+/// Of a column with integers their sum, of one with texts the sum of their lengths.
+pub(crate) type Sums = BTreeMap<&'static str, i128>;
 
 impl Request {
     /// Sends it; whether it was acknowledged.
@@ -66,7 +73,7 @@ pub(crate) fn requests(slice: Slice, first: usize) -> Vec<Request> {
         let mut event = serde_json::to_value(deploy).unwrap();
         event["attributes"] = serde_json::json!({ MARK: number(first, &requests).to_string() });
         let body = serde_json::to_vec(&event).unwrap();
-        let rows = count(upriver_ingest::deploys::decode(&body, UnixNanos(1)).unwrap());
+        let decoded = upriver_ingest::deploys::decode(&body, UnixNanos(1)).unwrap();
         requests.push(Request {
             number: number(first, &requests),
             is_otlp: false,
@@ -74,7 +81,8 @@ pub(crate) fn requests(slice: Slice, first: usize) -> Vec<Request> {
             query: Vec::new(),
             content_type: "application/json",
             body,
-            rows,
+            sums: sums(&decoded),
+            rows: count(decoded),
         });
     }
     for mut export in slice.traces {
@@ -109,6 +117,7 @@ fn put_mark(resource: &mut Option<Resource>, mark: usize) {
 fn otlp(number: usize, path: &str, kind: u8, body: Vec<u8>) -> Request {
     let payload = body.clone().into();
     let record = LogRecord { kind, received: UnixNanos(1), payload };
+    let decoded = decode(&record).unwrap();
     Request {
         number,
         is_otlp: true,
@@ -116,7 +125,8 @@ fn otlp(number: usize, path: &str, kind: u8, body: Vec<u8>) -> Request {
         query: Vec::new(),
         content_type: "application/x-protobuf",
         body,
-        rows: count(decode(&record).unwrap()),
+        sums: sums(&decoded),
+        rows: count(decoded),
     }
 }
 
@@ -125,6 +135,7 @@ fn upload(number: usize, profile: ProfileFile) -> Request {
     let entry = profile.entry;
     let record = PprofUpload::new(&entry.service)
         .into_record(profile.bytes.clone().into(), UnixNanos(entry.time_unix_nano));
+    let decoded = decode(&record).unwrap();
     let labels = entry.labels.iter().map(|(key, value)| format!("{key}={value}"));
     let own = [format!("service_version={}", entry.version), format!("{MARK}={number}")];
     let labels: Vec<_> = own.into_iter().chain(labels).collect();
@@ -141,7 +152,8 @@ fn upload(number: usize, profile: ProfileFile) -> Request {
         ],
         content_type: "application/octet-stream",
         body: profile.bytes,
-        rows: count(decode(&record).unwrap()),
+        sums: sums(&decoded),
+        rows: count(decoded),
     }
 }
 
@@ -154,4 +166,33 @@ fn count(decoded: Decoded) -> BTreeMap<Table, usize> {
         *rows.entry(batch.table).or_default() += batch.rows.num_rows();
     }
     rows
+}
+
+/// Columns that the store fills, and those that are made of the labels that an upload is sent with.
+const FILLED: [&str; 4] = ["parent_service", "parent_name", "self_time_ns", "service_version"];
+
+/// The columns of a table that are summed.
+pub(crate) fn summed(table: Table) -> impl Iterator<Item = &'static Column> {
+    let is_summed = |column: &&Column| {
+        matches!(column.kind, Kind::Int | Kind::Text) && !FILLED.contains(&column.name)
+    };
+    table.columns().iter().filter(is_summed)
+}
+
+fn sums(decoded: &Decoded) -> BTreeMap<Table, Sums> {
+    let mut sums = BTreeMap::<Table, Sums>::new();
+    for batch in decoded.batches.iter().filter(|batch| batch.rows.num_rows() > 0) {
+        for column in summed(batch.table) {
+            let values = batch.rows.column_by_name(column.name).unwrap();
+            let sum: i128 = if column.kind == Kind::Int {
+                let values = values.as_primitive::<Int64Type>();
+                values.iter().flatten().map(i128::from).sum()
+            } else {
+                let lengths = values.as_string::<i32>().iter().flatten().map(str::len);
+                lengths.sum::<usize>().try_into().unwrap()
+            };
+            *sums.entry(batch.table).or_default().entry(column.name).or_default() += sum;
+        }
+    }
+    sums
 }

@@ -51,6 +51,11 @@ impl Serve {
         Self { process, stderr, api: url("api"), otlp_http: url("otlp_http") }
     }
 
+    /// Whether it has not ended by itself.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_none()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let kill = Command::new("kill").args([name, &self.process.id().to_string()]).status();
         assert!(kill.unwrap().success());
@@ -77,6 +82,12 @@ impl Serve {
         let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
         let kib: u64 = line.split_whitespace().next().unwrap().parse().unwrap();
         kib << 10
+    }
+
+    /// The page of metrics.
+    pub(crate) async fn metrics(&self) -> String {
+        let answer = client().get(format!("{}/metrics", self.api)).send().await.unwrap();
+        answer.text().await.unwrap()
     }
 
     /// The rows of a query.

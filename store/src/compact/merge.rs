@@ -102,6 +102,31 @@ impl Merge {
     }
 }
 
+/// The rows of one file in the table's schema; an error where they are not in its order.
+pub(crate) fn rows_in_order(
+    table: Table,
+    file: &DataFile,
+    content: File,
+) -> Result<impl Iterator<Item = Result<RecordBatch, WriteError>>, WriteError> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(content)?;
+    let reader = builder.with_batch_size(CHUNK_ROWS).build()?;
+    let mut run = Run::start(table, file.date, file.path.clone(), reader)?;
+    let mut is_over = false;
+    Ok(std::iter::from_fn(move || {
+        if is_over || run.head().is_none() {
+            return None;
+        }
+        let rows = run.rows.clone();
+        match run.advance_to(rows.num_rows()) {
+            Ok(_) => Some(Ok(rows)),
+            Err(error) => {
+                is_over = true;
+                Some(Err(error))
+            }
+        }
+    }))
+}
+
 impl Iterator for Merge {
     type Item = Result<RecordBatch, WriteError>;
 

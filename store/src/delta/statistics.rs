@@ -72,7 +72,7 @@ fn outer(known: Option<Bound>, new: Option<Bound>, further: Ordering) -> Option<
     }
 }
 
-fn order(a: &Bound, b: &Bound) -> Option<Ordering> {
+pub(crate) fn order(a: &Bound, b: &Bound) -> Option<Ordering> {
     match (a, b) {
         (Bound::Int(a), Bound::Int(b)) => Some(a.cmp(b)),
         (Bound::Float(a), Bound::Float(b)) => a.partial_cmp(b),

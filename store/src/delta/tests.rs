@@ -2,6 +2,7 @@ use std::path::Path;
 
 use arrow::array::RecordBatch;
 use arrow::compute::{concat_batches, take_record_batch};
+use deltalake_core::kernel::DataType;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::*;
@@ -126,6 +127,53 @@ async fn a_long_life_of_commits_is_read_from_a_checkpoint() {
     assert!(checkpoints.count() >= 1);
     let again = TableHandle::open(&place(folder.path()), Table::Deploys).await.unwrap();
     assert_eq!(again.committed_version("node").await.unwrap(), Some(105));
+}
+
+/// A table as a version made it that knew fewer columns, or other ones.
+async fn older(place: &Place, columns: impl IntoIterator<Item = StructField>) {
+    CreateBuilder::new()
+        .with_log_store(log_store(place))
+        .with_columns(columns)
+        .with_partition_columns(["date"])
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn columns_of_a_newer_version_are_added_to_an_older_table() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = place(folder.path());
+    let all: Vec<_> = columns(Table::Spans).unwrap().fields().cloned().collect();
+    let is_new = |name: &str| ["parent_name", "links"].contains(&name);
+    older(&place, all.iter().filter(|column| !is_new(column.name())).cloned()).await;
+    let mut table = TableHandle::open_or_create(&place, Table::Spans).await.unwrap();
+    let names = |table: &TableHandle| {
+        let schema = table.handle.snapshot().unwrap().schema();
+        schema.fields().map(|column| column.name().clone()).collect::<BTreeSet<_>>()
+    };
+    assert_eq!(names(&table), all.iter().map(|column| column.name().clone()).collect());
+    assert_eq!(table.version(), 1, "one entry for both");
+    table.commit(vec![spans(&[Span::new(1, 1, DAY)])], &[]).await.unwrap();
+    let again = TableHandle::open_or_create(&place, Table::Spans).await.unwrap();
+    assert_eq!((again.version(), again.files().len()), (2, 1), "and nothing more");
+}
+
+#[tokio::test]
+async fn a_table_with_a_column_of_another_type_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = place(folder.path());
+    let text = |column: &StructField| StructField::nullable(column.name(), DataType::STRING);
+    let all = columns(Table::Spans).unwrap();
+    older(
+        &place,
+        all.fields().map(|column| match column.name().as_str() {
+            "duration_ns" => text(column),
+            _ => column.clone(),
+        }),
+    )
+    .await;
+    let error = TableHandle::open_or_create(&place, Table::Spans).await.unwrap_err().to_string();
+    assert!(error.contains("its column `duration_ns` is string, not long"), "{error}");
 }
 
 fn place(folder: &Path) -> Place {

@@ -10,8 +10,8 @@ use crate::time::UnixNanos;
 
 const DAY_NANOS: i64 = 86_400_000_000_000;
 
-const fn days(days: u64) -> Option<Duration> {
-    Some(Duration::from_secs(days * 86_400))
+const fn days(days: u64) -> Duration {
+    Duration::from_hours(days * 24)
 }
 
 /// How long rows are kept, by what they are; `None` is for ever.
@@ -34,12 +34,12 @@ pub struct Retention {
 impl Default for Retention {
     fn default() -> Self {
         Self {
-            spans: days(14),
-            profiles: days(14),
-            metrics: days(14),
-            logs: days(7),
-            rollups: days(400),
-            changes: days(400),
+            spans: Some(days(14)),
+            profiles: Some(days(14)),
+            metrics: Some(days(14)),
+            logs: Some(days(7)),
+            rollups: Some(days(400)),
+            changes: Some(days(400)),
         }
     }
 }

@@ -15,6 +15,7 @@ use super::prepare::Rows;
 use crate::blocking;
 use crate::delta::{SourceVersion, TableError, TableHandle};
 use crate::error::StoreError;
+use crate::parquet_writer::WrittenFile;
 use crate::schema::Table;
 use crate::wal::Wal;
 
@@ -34,11 +35,26 @@ pub(super) type Writers = BTreeMap<Table, TableWriter>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CommitStep {
     Prepared,
+    FilesWritten(Table),
     Written(Table),
     Published(Table),
     AllPassed,
     LogShortened,
     Imported(Table),
+}
+
+impl CommitStep {
+    /// Its name among [`crate::faults::STEPS`].
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Prepared => "prepared",
+            Self::FilesWritten(_) => "files-written",
+            Self::Written(_) | Self::Imported(_) => "committed",
+            Self::Published(_) => "shown",
+            Self::AllPassed => "all-passed",
+            Self::LogShortened => "log-shortened",
+        }
+    }
 }
 
 impl Core {
@@ -73,7 +89,9 @@ impl Core {
         let version = signed(sequence);
         for (table, writer) in writers {
             let Some(batches) = rows.remove(table) else { continue };
-            writer.commit(*table, batches, &[(self.node.clone(), version)]).await?;
+            let written = writer.write(*table, batches).await?;
+            self.reached(CommitStep::FilesWritten(*table))?;
+            writer.commit(*table, written, &[(self.node.clone(), version)]).await?;
             self.reached(CommitStep::Written(*table))?;
             self.shared.lock().committed(*table, writer.handle.files(), sequence);
             writer.is_doubtful = false;
@@ -96,15 +114,24 @@ impl Core {
 }
 
 impl TableWriter {
-    /// Commits rows. The table stays doubtful until its files are shown.
+    /// Writes rows as files that nobody sees yet.
+    pub(super) async fn write(
+        &self,
+        table: Table,
+        batches: Vec<RecordBatch>,
+    ) -> Result<Vec<WrittenFile>, StoreError> {
+        self.handle.write(batches).await.map_err(table_error("write files of", table))
+    }
+
+    /// Commits files. The table stays doubtful until they are shown.
     pub(super) async fn commit(
         &mut self,
         table: Table,
-        batches: Vec<RecordBatch>,
+        written: Vec<WrittenFile>,
         transactions: &[SourceVersion],
     ) -> Result<(), StoreError> {
         self.is_doubtful = true;
-        let committed = self.handle.commit(batches, transactions).await;
+        let committed = self.handle.commit_written(written, transactions).await;
         committed.map_err(table_error("commit to", table))
     }
 }

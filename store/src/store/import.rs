@@ -75,7 +75,9 @@ impl Core {
         for (table, batches) in rows {
             let Some(writer) = writers.get_mut(&table) else { continue };
             let count: usize = batches.iter().map(arrow::array::RecordBatch::num_rows).sum();
-            writer.commit(table, batches, &[(source.to_owned(), version)]).await?;
+            let written = writer.write(table, batches).await?;
+            self.reached(CommitStep::FilesWritten(table))?;
+            writer.commit(table, written, &[(source.to_owned(), version)]).await?;
             self.shared.lock().replaced(table, writer.handle.files());
             writer.is_doubtful = false;
             self.reached(CommitStep::Imported(table))?;

@@ -68,7 +68,7 @@ impl Opened {
             durability: options.durability,
             compression: options.wal_compression,
             segment_bytes_max: wal::SEGMENT_BYTES_MAX,
-            disk: wal::Disk::with(options.faults),
+            disk: wal::Disk::with(&options.faults),
         };
         let core = Arc::new(Core {
             shared: SharedState::new(folder.clone(), state, enricher),

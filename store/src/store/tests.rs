@@ -213,14 +213,12 @@ fn seen(snapshot: &Snapshot) -> Contents {
 }
 
 fn content(table: &Place, path: &str) -> Bytes {
-    match table.local() {
-        Some(folder) => std::fs::read(folder.join(path)).unwrap().into(),
-        None => {
-            let path = object_store::path::Path::from(path);
-            let read = async { table.objects().get(&path).await?.bytes().await };
-            futures::executor::block_on(read).unwrap()
-        }
+    if let Some(folder) = table.local() {
+        return std::fs::read(folder.join(path)).unwrap().into();
     }
+    let path = object_store::path::Path::from(path);
+    let read = async { table.objects().get(&path).await?.bytes().await };
+    futures::executor::block_on(read).unwrap()
 }
 
 fn with_date(table: Table, rows: &RecordBatch, date: i32) -> RecordBatch {

@@ -372,15 +372,16 @@ type SyncCall = Arc<dyn Fn(&File) -> io::Result<()> + Send + Sync>;
 
 impl Disk {
     /// The disk, with its faults.
-    pub(crate) fn with(faults: Faults) -> Self {
+    pub(crate) fn with(faults: &Faults) -> Self {
         let disk = Self::default();
-        if faults == Faults::default() {
+        let delay = faults.sync_delay;
+        if delay.is_zero() {
             return disk;
         }
         let sync = Arc::clone(&disk.sync);
         #[expect(clippy::disallowed_methods, reason = "the log's thread has no runtime")]
         let slow = move |file: &File| {
-            std::thread::sleep(faults.sync_delay);
+            std::thread::sleep(delay);
             sync(file)
         };
         Self { sync: Arc::new(slow), ..disk }

@@ -65,10 +65,10 @@ proptest! {
             parts.iter().zip(0..).map(|(part, n)| rows(part, n * 1_000)).collect();
         let merged = merged(Table::Spans, &batches);
         prop_assert_eq!(by_id(&merged), by_id(&concat_batches(&Table::Spans.schema(), &batches).unwrap()));
-        let order = sorted_indices(Table::Spans, &[merged.clone()]).unwrap();
+        let order = sorted_indices(Table::Spans, std::slice::from_ref(&merged)).unwrap();
         let key = |rows: &RecordBatch| {
             let columns = Table::Spans.sort_columns().iter();
-            columns.map(|name| rows.column_by_name(name).unwrap().clone()).collect::<Vec<_>>()
+            columns.map(|name| rows.column_by_name(name).cloned()).collect::<Vec<_>>()
         };
         prop_assert_eq!(key(&merged), key(&take_record_batch(&merged, &order).unwrap()));
     }

@@ -199,7 +199,7 @@ impl FaultyBucket {
 fn in_bucket(bucket: &Arc<FaultyBucket>, wal: Option<&Path>) -> StoreOptions {
     StoreOptions {
         data: "s3://bucket/some/prefix".parse().unwrap(),
-        bucket: BucketOptions::standing_in(bucket.clone()),
+        bucket: BucketOptions::standing_in(Arc::<FaultyBucket>::clone(bucket)),
         wal: wal.map(Path::to_owned),
         refresh_interval: Duration::from_millis(50),
         ..StoreOptions::default()

@@ -15,8 +15,10 @@ const FILLED: [Table; 6] = [
 
 fn steps() -> Vec<CommitStep> {
     let tables = FILLED.into_iter();
-    let of_tables =
-        tables.flat_map(|table| [CommitStep::Written(table), CommitStep::Published(table)]);
+    let of_tables = tables.flat_map(|table| {
+        use CommitStep::{FilesWritten, Published, Written};
+        [FilesWritten(table), Written(table), Published(table)]
+    });
     let last = [CommitStep::AllPassed, CommitStep::LogShortened];
     [CommitStep::Prepared].into_iter().chain(of_tables).chain(last).collect()
 }

@@ -1,0 +1,271 @@
+//! Whether tables are what they should be: every file is read again and compared with what the table's
+//! log says of it, and minutes are compared with the rows that they were rolled up from.
+
+use std::collections::BTreeMap;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+
+use crate::compact::{local_copy, rows_in_order};
+use crate::delta::statistics::{RowStatistics, date_text, order};
+use crate::error::StoreError;
+use crate::folder::DataFolder;
+use crate::parquet_writer::WriteError;
+use crate::place::Place;
+use crate::rollup::{merge_partials, operation_minutes};
+use crate::schema::Table;
+use crate::snapshot::{Bound, ColumnStatistics, DataFile};
+use crate::store::StoreOptions;
+use crate::store::open::open_existing;
+use crate::trace_index::{integers, texts};
+
+/// Problems of a table that are named; further ones are counted.
+const NAMED_MAX: usize = 20;
+/// Parts of rollups that are put together at a time.
+const PARTS_MAX: usize = 64;
+
+/// What was found in a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// The table.
+    pub table: Table,
+    /// Files that were read.
+    pub files: u64,
+    /// Rows in them.
+    pub rows: u64,
+    /// What is wrong, a sentence each.
+    pub problems: Vec<String>,
+    /// Problems that are not named.
+    pub further: u64,
+}
+
+impl Verified {
+    fn of(table: Table) -> Self {
+        Self { table, files: 0, rows: 0, problems: Vec::new(), further: 0 }
+    }
+
+    fn problem(&mut self, problem: String) {
+        if self.problems.len() < NAMED_MAX {
+            self.problems.push(problem);
+        } else {
+            self.further += 1;
+        }
+    }
+}
+
+/// Verifies the tables that exist. `progress` is told of every file that was read, and how many there
+/// are in all.
+pub async fn verify(
+    options: &StoreOptions,
+    progress: impl Fn(u64, u64),
+) -> Result<Vec<Verified>, StoreError> {
+    let folder = DataFolder::new(options)?;
+    let tables = open_existing(&folder).await?;
+    let all: u64 = tables.values().map(|handle| handle.files().len() as u64).sum();
+    let mut read = 0;
+    let mut sums = Sums::default();
+    let mut verified = Vec::new();
+    for (table, handle) in &tables {
+        let mut found = Verified::of(*table);
+        for file in handle.files().iter() {
+            let taken = match read_file(handle.place(), *table, file).await {
+                Ok(content) => sums.take(&mut found, file, content),
+                Err(error) => Err(error),
+            };
+            if let Err(error) = taken {
+                found.problem(format!("{}: {}", file.path, chain(&error)));
+            }
+            read += 1;
+            progress(read, all);
+        }
+        verified.push(found);
+    }
+    for found in &mut verified {
+        if let Err(error) = sums.compare(found) {
+            found.problem(chain(&error));
+        }
+    }
+    Ok(verified)
+}
+
+/// What a file holds.
+#[derive(Default)]
+struct Content {
+    rows: u64,
+    statistics: BTreeMap<String, ColumnStatistics>,
+    /// What its spans come to.
+    minutes: Vec<RecordBatch>,
+    /// Rows of `operation_minutes` as they are.
+    parts: Vec<RecordBatch>,
+    /// Calls that were served, by its spans or its rows of `edge_minutes`.
+    served: i64,
+}
+
+/// Reads a file; that its rows are in order is found out on the way.
+async fn read_file(place: &Place, table: Table, file: &DataFile) -> Result<Content, WriteError> {
+    let input = local_copy(place, file).await?;
+    let file = file.clone();
+    let read = tokio::task::spawn_blocking(move || {
+        let mut content = Content::default();
+        let mut statistics = RowStatistics::new(table);
+        for rows in rows_in_order(table, &file, input)? {
+            let rows = rows?;
+            content.rows += rows.num_rows() as u64;
+            statistics.add(&rows);
+            match table {
+                Table::Spans => {
+                    content.served += served_spans(&rows);
+                    let minutes = operation_minutes(std::slice::from_ref(&rows));
+                    add(&mut content.minutes, Table::OperationMinutes, minutes)?;
+                }
+                Table::OperationMinutes => add(&mut content.parts, table, rows)?,
+                Table::EdgeMinutes => content.served += served_calls(&rows),
+                _ => {}
+            }
+        }
+        content.statistics = statistics.finish();
+        Ok(content)
+    });
+    read.await.map_err(|_ended| WriteError::GivenUp)?
+}
+
+/// Adds a part, and puts parts together before there are too many.
+fn add(parts: &mut Vec<RecordBatch>, table: Table, part: RecordBatch) -> Result<(), WriteError> {
+    parts.push(part);
+    if parts.len() >= PARTS_MAX {
+        let all = concat_batches(&table.schema(), parts.iter())?;
+        *parts = vec![merge_partials(table, all)];
+    }
+    Ok(())
+}
+
+/// Spans that answered a call.
+fn served_spans(rows: &RecordBatch) -> i64 {
+    let kinds = texts(rows, "span_kind").into_iter().flatten().flatten();
+    kinds.filter(|kind| matches!(*kind, "SERVER" | "CONSUMER")).map(|_| 1).sum()
+}
+
+/// Calls that servers reported in their spans.
+fn served_calls(rows: &RecordBatch) -> i64 {
+    let (Some(reporters), Some(counts)) = (texts(rows, "reporter"), integers(rows, "span_count"))
+    else {
+        return 0;
+    };
+    let reported = reporters.iter().zip(counts).filter(|(reporter, _)| *reporter == Some("server"));
+    reported.filter_map(|(_, count)| count).sum()
+}
+
+/// What tables come to, by date, to be compared with each other.
+#[derive(Default)]
+struct Sums {
+    minutes_of_spans: BTreeMap<i32, Vec<RecordBatch>>,
+    minutes: BTreeMap<i32, Vec<RecordBatch>>,
+    served_by_spans: BTreeMap<i32, i64>,
+    served_by_edges: BTreeMap<i32, i64>,
+}
+
+impl Sums {
+    fn take(
+        &mut self,
+        found: &mut Verified,
+        file: &DataFile,
+        read: Content,
+    ) -> Result<(), WriteError> {
+        found.files += 1;
+        found.rows += read.rows;
+        if read.rows != file.rows {
+            let (path, rows, logged) = (&file.path, read.rows, file.rows);
+            found.problem(format!("{path} holds {rows} rows where the log says {logged}"));
+        }
+        for (column, logged) in &file.statistics {
+            let actual = read.statistics.get(column).cloned().unwrap_or_default();
+            if !holds(logged, &actual, read.rows) {
+                let path = &file.path;
+                found.problem(format!(
+                    "{path}: the log's bounds of `{column}` are {logged:?}, the rows' {actual:?}"
+                ));
+            }
+        }
+        let minutes = self.minutes_of_spans.entry(file.date).or_default();
+        for part in read.minutes {
+            add(minutes, Table::OperationMinutes, part)?;
+        }
+        for part in read.parts {
+            add(self.minutes.entry(file.date).or_default(), Table::OperationMinutes, part)?;
+        }
+        match found.table {
+            Table::Spans => *self.served_by_spans.entry(file.date).or_default() += read.served,
+            Table::EdgeMinutes => {
+                *self.served_by_edges.entry(file.date).or_default() += read.served;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Compares rollups with their rows, of dates whose spans are not past their retention.
+    fn compare(&self, found: &mut Verified) -> Result<(), WriteError> {
+        for (date, served) in &self.served_by_spans {
+            let day = date_text(*date);
+            match found.table {
+                Table::OperationMinutes => {
+                    let of = |parts: &BTreeMap<i32, Vec<RecordBatch>>| {
+                        let parts = parts.get(date).map_or(&[][..], Vec::as_slice);
+                        let all = concat_batches(&Table::OperationMinutes.schema(), parts)?;
+                        Ok::<_, WriteError>(merge_partials(Table::OperationMinutes, all))
+                    };
+                    let (stored, expected) = (of(&self.minutes)?, of(&self.minutes_of_spans)?);
+                    if stored != expected {
+                        let (has, wants) = (stored.num_rows(), expected.num_rows());
+                        found.problem(format!(
+                            "{day}: its {has} minutes of operations are not the {wants} that its spans come to; {HINT}"
+                        ));
+                    }
+                }
+                Table::EdgeMinutes => {
+                    let calls = self.served_by_edges.get(date).copied().unwrap_or(0);
+                    if calls != *served {
+                        found.problem(format!(
+                            "{day}: its edges count {calls} calls that were served, its spans {served}; {HINT}"
+                        ));
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A commit goes table by table.
+const HINT: &str = "a server that was killed in a commit completes it when it starts, so start it once before you look again";
+
+/// Whether bounds of a log hold for rows: they may be wider, and a column may have none.
+fn holds(logged: &ColumnStatistics, actual: &ColumnStatistics, rows: u64) -> bool {
+    let is_below = |low: &Option<Bound>, high: &Option<Bound>| match (low, high) {
+        (Some(low), Some(high)) => order(low, high).is_some_and(std::cmp::Ordering::is_le),
+        // No bound is said, or there is nothing to bound.
+        _ => true,
+    };
+    let nulls = logged.null_count.is_none_or(|nulls| Some(nulls) == actual.null_count || rows == 0);
+    let is_bound_lost =
+        logged.min.is_some() && actual.min.is_none() && actual.null_count != Some(rows);
+    nulls
+        && !is_bound_lost
+        && is_below(&logged.min, &actual.min)
+        && is_below(&actual.max, &logged.max)
+}
+
+/// An error with its causes.
+fn chain(error: &WriteError) -> String {
+    let mut said = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        said = format!("{said}: {error}");
+        cause = error.source();
+    }
+    said
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::delta::TableHandle;
+use crate::testing::{Span, spans};
+use crate::trace_index::TraceIndex;
+
+const HOUR: i64 = 3_600_000_000_000;
+
+fn of_day(day: i64) -> RecordBatch {
+    let of = |id| Span { duration: 10 * id, ..Span::new(id, id, day * 24 * HOUR + id * HOUR) };
+    let rows = spans(&[of(1), Span { kind: "SERVER", ..of(2) }, of(3)]);
+    let mut index = TraceIndex::default();
+    index.insert(&rows);
+    index.enrich_spans(&rows)
+}
+
+/// A folder with two days of spans and the minutes of `minutes`.
+async fn folder(minutes: &[RecordBatch]) -> (tempfile::TempDir, StoreOptions) {
+    let folder = tempfile::tempdir().unwrap();
+    let options = StoreOptions { data: folder.path().to_owned().into(), ..StoreOptions::default() };
+    let places = DataFolder::new(&options).unwrap();
+    let [mut raw, mut rolled] = [
+        TableHandle::open_or_create(&places.table(Table::Spans), Table::Spans).await.unwrap(),
+        TableHandle::open_or_create(
+            &places.table(Table::OperationMinutes),
+            Table::OperationMinutes,
+        )
+        .await
+        .unwrap(),
+    ];
+    for day in [1, 2] {
+        raw.commit(vec![of_day(day)], &[]).await.unwrap();
+    }
+    for part in minutes {
+        let part = operation_minutes(std::slice::from_ref(part));
+        rolled.commit(vec![part], &[]).await.unwrap();
+    }
+    (folder, options)
+}
+
+async fn problems(options: &StoreOptions) -> BTreeMap<Table, Vec<String>> {
+    let verified = verify(options, |_, _| {}).await.unwrap();
+    verified.into_iter().map(|found| (found.table, found.problems)).collect()
+}
+
+#[tokio::test]
+async fn tables_that_agree_have_no_problem() {
+    let (_folder, options) = folder(&[of_day(1), of_day(2)]).await;
+    let verified = verify(&options, |_, _| {}).await.unwrap();
+    let figures: Vec<_> = verified.iter().map(|v| (v.table, v.files, v.rows)).collect();
+    assert_eq!(figures, [(Table::Spans, 2, 6), (Table::OperationMinutes, 2, 6)]);
+    assert!(verified.iter().all(|found| found.problems.is_empty()), "{verified:?}");
+}
+
+#[tokio::test]
+async fn minutes_that_are_missing_or_twice_are_found() {
+    for minutes in [vec![of_day(1)], vec![of_day(1), of_day(2), of_day(2)]] {
+        let (_folder, options) = folder(&minutes).await;
+        let found = problems(&options).await;
+        assert_eq!(found[&Table::Spans], Vec::<String>::new());
+        let [problem] = &found[&Table::OperationMinutes][..] else { panic!("{found:?}") };
+        assert!(problem.starts_with("1970-01-03: "), "{problem}");
+    }
+}
+
+#[tokio::test]
+async fn files_that_are_gone_or_others_are_found() {
+    let (folder, options) = folder(&[of_day(1), of_day(2)]).await;
+    let places = DataFolder::new(&options).unwrap();
+    let handle = TableHandle::open(&places.table(Table::Spans), Table::Spans).await.unwrap();
+    let paths: BTreeSet<_> = handle.files().iter().map(|file| file.path.clone()).collect();
+    let table = folder.path().join("default/spans");
+    let [first, second] = &paths.into_iter().collect::<Vec<_>>()[..] else { panic!("two files") };
+    std::fs::copy(table.join(second), table.join(first)).unwrap();
+    let found = problems(&options).await;
+    let of_spans = &found[&Table::Spans];
+    assert!(
+        of_spans.iter().any(|p| p.contains(first.as_str()) && p.contains("`time`")),
+        "{found:?}"
+    );
+    assert_eq!(found[&Table::OperationMinutes].len(), 1, "{found:?}");
+
+    std::fs::remove_file(table.join(second)).unwrap();
+    let found = problems(&options).await;
+    assert!(found[&Table::Spans].iter().any(|p| p.starts_with(second.as_str())), "{found:?}");
+}
+
+#[test]
+fn bounds_may_be_wider_than_the_rows_and_no_narrower() {
+    let of = |min: i64, max: i64, nulls| ColumnStatistics {
+        min: Some(Bound::Int(min)),
+        max: Some(Bound::Int(max)),
+        null_count: Some(nulls),
+    };
+    let rows = of(5, 9, 1);
+    assert!(holds(&of(5, 9, 1), &rows, 10));
+    assert!(holds(&of(4, 10, 1), &rows, 10));
+    assert!(!holds(&of(6, 9, 1), &rows, 10));
+    assert!(!holds(&of(5, 8, 1), &rows, 10));
+    assert!(!holds(&of(5, 9, 2), &rows, 10));
+    assert!(holds(&ColumnStatistics::default(), &rows, 10));
+    let nothing = ColumnStatistics { null_count: Some(10), ..ColumnStatistics::default() };
+    assert!(holds(&nothing, &nothing, 10));
+    assert!(!holds(&of(5, 9, 10), &ColumnStatistics { null_count: Some(9), ..nothing }, 10));
+}
