@@ -218,9 +218,9 @@ def number_of(value):
         return value
 
 
-# The value of a rank, as the histograms define a percentile: the smallest value whose rank is at
-# least the fraction of the count.
 def of_rank(column, fraction, where="true"):
+    """The exact percentile as the histograms define it: the smallest value whose rank is at least the
+    fraction of the count."""
     matching = f"FILTER (WHERE {where} AND {column} IS NOT NULL)"
     rank = f"greatest(1, ceil({fraction}::DOUBLE * count(*) {matching}))::BIGINT"
     return f"list_sort(list({column}) {matching})[{rank}]"

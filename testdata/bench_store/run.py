@@ -99,13 +99,12 @@ class Case:
             say(f"generating {self.options.spans} spans")
             self.shared_script("gen_dataset.py", self.data, self.options.spans)
 
+        def encode():
+            say("writing them as OTLP")
+            otlp_requests.write(self.data, self.folder / "requests", self.options.threads)
+
         self.once("data", generate)
-        requests = self.folder / "requests"
-        self.once(
-            "requests",
-            lambda: say("writing them as OTLP")
-            or otlp_requests.write(self.data, requests, self.options.threads),
-        )
+        self.once("requests", encode)
 
     def prepare_peers(self):
         threads = ["--threads", self.options.threads]
