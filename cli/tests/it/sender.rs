@@ -168,8 +168,16 @@ fn count(decoded: Decoded) -> BTreeMap<Table, usize> {
     rows
 }
 
-/// Columns that the store fills, and those that are made of the labels that an upload is sent with.
-const FILLED: [&str; 4] = ["parent_service", "parent_name", "self_time_ns", "service_version"];
+/// Columns that the store fills, and those of uploaded profiles that are made of the labels in the query.
+const FILLED: [&str; 7] = [
+    "parent_service",
+    "parent_name",
+    "self_time_ns",
+    "service_version",
+    "service_instance_id",
+    "deployment_environment_name",
+    "profile_id",
+];
 
 /// The columns of a table that are summed.
 pub(crate) fn summed(table: Table) -> impl Iterator<Item = &'static Column> {

@@ -100,6 +100,11 @@ fn bounds_may_be_wider_than_the_rows_and_no_narrower() {
     assert!(!holds(&of(5, 8, 1), &rows, 10));
     assert!(!holds(&of(5, 9, 2), &rows, 10));
     assert!(holds(&ColumnStatistics::default(), &rows, 10));
+    let float = |value| Some(Bound::Float(value));
+    let of_floats = |min| ColumnStatistics { min: float(min), max: float(1.0), null_count: Some(0) };
+    let rows_of_floats = of_floats(-23.078932606092362);
+    assert!(holds(&of_floats(-23.07893260609236), &rows_of_floats, 10));
+    assert!(!holds(&of_floats(-23.0789326), &rows_of_floats, 10));
     let nothing = ColumnStatistics { null_count: Some(10), ..ColumnStatistics::default() };
     assert!(holds(&nothing, &nothing, 10));
     assert!(!holds(&of(5, 9, 10), &ColumnStatistics { null_count: Some(9), ..nothing }, 10));
