@@ -101,7 +101,8 @@ fn bounds_may_be_wider_than_the_rows_and_no_narrower() {
     assert!(!holds(&of(5, 9, 2), &rows, 10));
     assert!(holds(&ColumnStatistics::default(), &rows, 10));
     let float = |value| Some(Bound::Float(value));
-    let of_floats = |min| ColumnStatistics { min: float(min), max: float(1.0), null_count: Some(0) };
+    let of_floats =
+        |min| ColumnStatistics { min: float(min), max: float(1.0), null_count: Some(0) };
     let rows_of_floats = of_floats(-23.078932606092362);
     assert!(holds(&of_floats(-23.07893260609236), &rows_of_floats, 10));
     assert!(!holds(&of_floats(-23.0789326), &rows_of_floats, 10));
