@@ -62,7 +62,9 @@ impl FaultyBucket {
         }
         let number = self.requests[request as usize].fetch_add(1, Ordering::Relaxed);
         let number = usize::try_from(number).unwrap();
-        let fault = (number % ONE_OF == 0).then(|| FAULTS[number / ONE_OF % FAULTS.len()])?;
+        // Files are written more seldom than logs are read.
+        let one_of = if request == Request::Overwrite { ONE_OF / 2 } else { ONE_OF };
+        let fault = (number % one_of == 0).then(|| FAULTS[number / one_of % FAULTS.len()])?;
         self.seen.lock().unwrap().insert((request, fault));
         Some(fault)
     }
