@@ -10,6 +10,7 @@ mod hist_merge;
 mod hist_of;
 mod hist_quantile;
 mod histogram_aggregate;
+mod histogram_buckets;
 mod histogram_quantile;
 mod limited;
 mod series;
@@ -31,8 +32,9 @@ fn aggregates() -> [AggregateUDF; 4] {
     ]
 }
 
-fn scalars() -> [ScalarUDF; 4] {
+fn scalars() -> [ScalarUDF; 5] {
     [
+        histogram_buckets::histogram_buckets(),
         histogram_quantile::histogram_quantile(),
         trace_hex::trace_hex(),
         span_hex::span_hex(),

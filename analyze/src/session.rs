@@ -45,6 +45,9 @@ const METADATA_CACHE_BYTES: usize = 256 << 20;
 const SPILL_BYTES_MAX: u64 = 10 << 30;
 /// Consumers that an out-of-memory message names.
 const CONSUMERS_NAMED: usize = 3;
+/// Up to this size, as it is estimated, one side of a join is held in one piece.
+const JOIN_SIDE_BYTES: usize = 64 << 20;
+const JOIN_SIDE_ROWS: usize = 1 << 20;
 const CATALOG: &str = "upriver";
 const SCHEMA: &str = "public";
 
@@ -275,6 +278,10 @@ fn config(options: &SessionOptions) -> SessionConfig {
     let settings = config.options_mut();
     settings.execution.time_zone = Some("UTC".to_owned());
     settings.sql_parser.dialect = Dialect::PostgreSQL;
+    // The smaller side of a join is held once rather than both sides copied by hash: a third less time
+    // for the calls of a route, measured on five million spans.
+    settings.optimizer.hash_join_single_partition_threshold = JOIN_SIDE_BYTES;
+    settings.optimizer.hash_join_single_partition_threshold_rows = JOIN_SIDE_ROWS;
     // A recursive query can double a text with every step, outside of the memory pool.
     settings.execution.enable_recursive_ctes = false;
     config

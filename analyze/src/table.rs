@@ -7,6 +7,7 @@
 mod files;
 mod hot;
 mod pruning;
+mod reader;
 mod statistics;
 
 use std::sync::Arc;

@@ -6,21 +6,18 @@
 //! (metrics data model, "Exponential Histogram"): bucket `i` at scale `s` covers
 //! `(2^(i/2^s), 2^((i+1)/2^s)]`.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, Int64Array, Int64Builder, ListBuilder, NullBufferBuilder, StructArray,
-};
-use arrow::datatypes::{DataType, Field, Fields, Int64Type};
-
+mod column;
 mod received;
 #[cfg(test)]
 mod tests;
 
+pub use column::{HistogramBuilder, HistogramColumn, data_type};
 pub use received::{Buckets, Received};
 
 /// Scale of every histogram that Upriver records itself: buckets 2.2 % wide, so a percentile is
-/// within 1.1 % of the exact one.
+/// within 2.2 % of the exact one.
 pub const SCALE: i64 = 5;
 const BUCKETS_PER_OCTAVE: usize = 1 << SCALE;
 
@@ -61,6 +58,15 @@ impl Default for Histogram {
 }
 
 impl Histogram {
+    /// A number of equal values.
+    fn of_equal(value: i64, count: i64) -> Self {
+        let value = value.max(0);
+        let sum = value.saturating_mul(count);
+        let mut histogram = Self { count, sum, min: value, max: value, ..Self::default() };
+        histogram.add_to_bucket(value, count);
+        histogram
+    }
+
     /// Adds a value; a negative one counts as 0.
     pub fn record(&mut self, value: i64) {
         let value = value.max(0);
@@ -150,6 +156,16 @@ impl Histogram {
         Some(above / self.count as f64)
     }
 
+    /// The buckets that hold values: above which value, up to which, and how many. Zeros come first, as
+    /// a bucket from 0 to 0.
+    pub fn buckets(&self) -> impl Iterator<Item = (f64, f64, i64)> {
+        let zeros = (self.zero_count > 0).then_some((0.0, 0.0, self.zero_count));
+        let others = (self.offset..).zip(&self.counts).filter(|(_, count)| **count != 0);
+        zeros.into_iter().chain(others.map(|(index, count)| {
+            (self.bound(index as f64), self.bound((index + 1) as f64), *count)
+        }))
+    }
+
     /// The sum divided by the count. `None` when empty.
     pub fn mean(&self) -> Option<f64> {
         (self.count > 0).then(|| self.sum as f64 / self.count as f64)
@@ -207,105 +223,3 @@ fn bucket_index(value: i64) -> i64 {
     let within = BOUNDS.partition_point(|bound| *bound < mantissa);
     exponent * BUCKETS_PER_OCTAVE as i64 + within as i64 - 1
 }
-
-/// The Arrow type of a histogram column.
-pub fn data_type() -> DataType {
-    DataType::Struct(fields())
-}
-
-fn fields() -> Fields {
-    let integer = |name| Field::new(name, DataType::Int64, true);
-    let mut fields: Vec<_> =
-        ["count", "sum", "min", "max", "scale", "zero_count", "offset"].map(integer).into();
-    fields.push(Field::new("counts", crate::schema::list_of(DataType::Int64), true));
-    Fields::from(fields)
-}
-
-/// Builds a histogram column.
-#[derive(Debug)]
-pub struct HistogramBuilder {
-    integers: [Int64Builder; 7],
-    counts: ListBuilder<Int64Builder>,
-    validity: NullBufferBuilder,
-}
-
-impl Default for HistogramBuilder {
-    fn default() -> Self {
-        let element = Arc::new(Field::new("element", DataType::Int64, true));
-        Self {
-            integers: std::array::from_fn(|_| Int64Builder::new()),
-            counts: ListBuilder::new(Int64Builder::new()).with_field(element),
-            validity: NullBufferBuilder::new(0),
-        }
-    }
-}
-
-impl HistogramBuilder {
-    /// Adds a row; an empty histogram becomes null.
-    pub fn append(&mut self, histogram: &Histogram) {
-        if histogram.count == 0 {
-            return self.append_null();
-        }
-        let h = histogram;
-        let values = [h.count, h.sum, h.min, h.max, h.scale, h.zero_count, h.offset];
-        for (builder, value) in self.integers.iter_mut().zip(values) {
-            builder.append_value(value);
-        }
-        self.counts.values().append_slice(&h.counts);
-        self.counts.append(true);
-        self.validity.append_non_null();
-    }
-
-    /// Adds a null row.
-    pub fn append_null(&mut self) {
-        self.integers.iter_mut().for_each(Int64Builder::append_null);
-        self.counts.append_null();
-        self.validity.append_null();
-    }
-
-    /// The finished column.
-    pub fn finish(&mut self) -> StructArray {
-        let mut columns: Vec<ArrayRef> =
-            self.integers.iter_mut().map(|b| Arc::new(b.finish()) as ArrayRef).collect();
-        columns.push(Arc::new(self.counts.finish()));
-        StructArray::new(fields(), columns, self.validity.finish())
-    }
-}
-
-/// Reads a histogram column row by row.
-#[derive(Debug)]
-pub struct HistogramColumn<'a> {
-    array: &'a StructArray,
-    integers: [&'a Int64Array; 7],
-    counts: &'a arrow::array::ListArray,
-}
-
-impl<'a> HistogramColumn<'a> {
-    /// Takes a column of [`data_type`]; `None` for any other type.
-    pub fn new(array: &'a dyn Array) -> Option<Self> {
-        if *array.data_type() != data_type() {
-            return None;
-        }
-        let array = array.as_struct_opt()?;
-        Some(Self {
-            array,
-            integers: std::array::from_fn(|i| array.column(i).as_primitive::<Int64Type>()),
-            counts: array.column(7).as_list(),
-        })
-    }
-
-    /// The histogram of a row; `None` where it is null or malformed.
-    pub fn get(&self, row: usize) -> Option<Histogram> {
-        if self.array.is_null(row) {
-            return None;
-        }
-        let [count, sum, min, max, scale, zero_count, offset] =
-            self.integers.map(|column| column.value(row));
-        let counts = self.counts.value(row).as_primitive::<Int64Type>().values().to_vec();
-        let sane = count >= 0 && (-10..=20).contains(&scale) && counts.len() <= BUCKETS_MAX;
-        sane.then_some(Histogram { count, sum, min, max, scale, zero_count, offset, counts })
-    }
-}
-
-/// Buckets of 63 octaves at the finest scale that a sender may use (OpenTelemetry SDKs keep 160).
-const BUCKETS_MAX: usize = 1 << 16;

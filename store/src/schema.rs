@@ -251,10 +251,11 @@ const PREFACE: &str = "\
 Generated from `store/src/schema/`; a test compares. Every table is a Delta table (reader version 1,
 writer version 2) in `<data>/<tenant>/<table>/`, partitioned by `date` (UTC), so any engine can read it.
 
-Types: a **histogram** is `struct(count, sum, min, max, scale, zero_count, offset, counts)`: an
-OpenTelemetry exponential histogram of integers (nanoseconds, bytes) whose bucket `offset + i` covers
-`(2^((offset+i)/2^scale), 2^((offset+i+1)/2^scale)]`; it merges by addition, percentiles come from merged
-buckets only. A **frame** is `struct(function, file, line, mapping, build_id, address, inlined)`. A **link**
+Types: a **histogram** is `struct(count, sum, buckets)`: an OpenTelemetry exponential histogram of integers
+(nanoseconds, bytes) whose bucket `i` covers `(2^(i/2^scale), 2^((i+1)/2^scale)]`; it merges by addition, percentiles
+come from merged buckets only. `buckets` are bytes: none where all values are equal, so that each is `sum / count`; else
+LEB128 varints (those marked with * zigzag): scale*, minimum*, maximum*, number of zeros*, then for each bucket that is
+not empty its index and its count, the first index as it is*, each other as the distance to the one after the last. A **frame** is `struct(function, file, line, mapping, build_id, address, inlined)`. A **link**
 is `struct(trace_id, span_id)`. Attribute values are text; lists and maps are JSON text.
 ";
 

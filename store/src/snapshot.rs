@@ -89,6 +89,8 @@ pub enum Bound {
     Int(i64),
     /// Floats.
     Float(f64),
+    /// Truth values; false is below true.
+    Bool(bool),
     /// Texts; possibly cut, then still a bound.
     Text(String),
 }

@@ -47,9 +47,7 @@ impl GroupHistograms {
     fn add(&mut self, values: &ArrayRef, rows: impl Iterator<Item = (usize, usize)>) -> Result<()> {
         if let Some(column) = HistogramColumn::new(values) {
             for (row, group) in rows {
-                if let Some(histogram) = column.get(row) {
-                    self.groups[group].merge(&histogram);
-                }
+                column.merge_into(row, &mut self.groups[group]);
             }
             return Ok(());
         }

@@ -19,6 +19,7 @@ use upriver_store::place::Place;
 use upriver_store::schema::Table;
 use upriver_store::snapshot::DataFile;
 
+use super::reader::IndexedReaders;
 use super::{FileLocation, ScanRequest, pruning, statistics};
 
 /// Makes the place of the tables known to the runtime under a scheme of its own. Paths cannot leave
@@ -70,8 +71,8 @@ fn source(
     let store = runtime.object_store(&location.store)?;
     let footers = runtime.cache_manager.get_file_metadata_cache();
     let source = ParquetSource::new(table)
-        .with_parquet_file_reader_factory(Arc::new(CachedParquetFileReaderFactory::new(
-            store, footers,
+        .with_parquet_file_reader_factory(Arc::new(IndexedReaders::new(
+            CachedParquetFileReaderFactory::new(store, footers),
         )))
         .with_pushdown_filters(pruning::is_trace_lookup(request.filters));
     Ok(Arc::new(source))

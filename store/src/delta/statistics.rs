@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::kernels::cast_utils::string_to_timestamp_nanos;
-use arrow::compute::{max, max_string, min, min_string};
+use arrow::compute::{max, max_boolean, max_string, min, min_boolean, min_string};
 use arrow::datatypes::{Date32Type, Float64Type, Int64Type, TimestampMicrosecondType};
 use arrow::temporal_conversions::timestamp_us_to_datetime;
 use serde_json::{Map, Value, json};
@@ -76,6 +76,7 @@ pub(crate) fn order(a: &Bound, b: &Bound) -> Option<Ordering> {
     match (a, b) {
         (Bound::Int(a), Bound::Int(b)) => Some(a.cmp(b)),
         (Bound::Float(a), Bound::Float(b)) => a.partial_cmp(b),
+        (Bound::Bool(a), Bound::Bool(b)) => Some(a.cmp(b)),
         (Bound::Text(a), Bound::Text(b)) => Some(a.cmp(b)),
         _ => None,
     }
@@ -96,6 +97,10 @@ fn bounds(kind: Kind, array: &dyn Array) -> Option<(Option<Bound>, Option<Bound>
             let finite = values.iter().flatten().all(f64::is_finite);
             let bound = |value: Option<f64>| value.filter(|_| finite).map(Bound::Float);
             (bound(min(values)), bound(max(values)))
+        }
+        Kind::Bool => {
+            let values = array.as_boolean();
+            (min_boolean(values).map(Bound::Bool), max_boolean(values).map(Bound::Bool))
         }
         Kind::Text => {
             let values = array.as_string::<i32>();
@@ -142,6 +147,7 @@ fn bound_to_json(kind: Kind, bound: &Bound) -> Value {
         Bound::Int(micros) if kind == Kind::Time => time_text(*micros).into(),
         Bound::Int(value) => (*value).into(),
         Bound::Float(value) => (*value).into(),
+        Bound::Bool(value) => (*value).into(),
         Bound::Text(text) => text.as_str().into(),
     }
 }
@@ -168,6 +174,7 @@ fn bound_from_json(name: &str, value: &Value) -> Option<Bound> {
     match value {
         Value::Number(number) if number.is_f64() => number.as_f64().map(Bound::Float),
         Value::Number(number) => number.as_i64().map(Bound::Int),
+        Value::Bool(value) => Some(Bound::Bool(*value)),
         Value::String(text) if name == "time" => micros_from_text(text).map(Bound::Int),
         Value::String(text) => Some(Bound::Text(text.clone())),
         _ => None,

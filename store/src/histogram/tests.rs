@@ -1,5 +1,10 @@
 use proptest::prelude::*;
 
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, BinaryArray, Int64Array, StructArray};
+use arrow::datatypes::DataType;
+
 use super::*;
 
 fn of(values: &[i64]) -> Histogram {
@@ -25,6 +30,44 @@ fn empty_has_no_quantile_and_becomes_null() {
     builder.append(&Histogram::default());
     let array = builder.finish();
     assert_eq!(HistogramColumn::new(&array).unwrap().get(0), None);
+}
+
+fn stored(count: i64, sum: i64, bytes: &[u8]) -> StructArray {
+    let DataType::Struct(fields) = data_type() else { panic!("a struct") };
+    let numbers = [count, sum].map(|value| Arc::new(Int64Array::from(vec![value])) as ArrayRef);
+    let bytes = Arc::new(BinaryArray::from_vec(vec![bytes])) as ArrayRef;
+    StructArray::new(fields, [&numbers[..], &[bytes]].concat(), None)
+}
+
+#[test]
+fn equal_values_need_no_buckets_and_others_few_bytes() {
+    let size = |values: &[i64]| {
+        let mut builder = HistogramBuilder::default();
+        builder.append(&of(values));
+        builder.finish().column(2).as_binary::<i32>().value(0).len()
+    };
+    assert_eq!(size(&[1_234_567]), 0);
+    assert_eq!(size(&[0, 0, 0]), 0);
+    assert_eq!(size(&[80_000_000; 60]), 0);
+    assert_eq!(size(&[80_000_000, 82_000_000]), 15);
+    let column = stored(60, 60 * 80_000_000, &[]);
+    let read = HistogramColumn::new(&column).unwrap().get(0).unwrap();
+    assert_eq!(read, of(&[80_000_000; 60]));
+}
+
+#[test]
+fn buckets_that_cannot_be_are_none() {
+    let get = |bytes: &[u8]| {
+        let column = stored(2, 10, bytes);
+        HistogramColumn::new(&column).unwrap().get(0)
+    };
+    // Scale 5, minimum 4, maximum 6, no zeros; two values in bucket 70.
+    let good = [10, 8, 12, 0, 140, 1, 2];
+    assert_eq!(get(&good).unwrap().counts, [2]);
+    assert_eq!(get(&good[..6]), None, "cut off");
+    assert_eq!(get(&[12, 8, 12, 0, 140, 1, 2]), None, "a scale that is not kept");
+    assert_eq!(get(&[10, 8, 12, 0, 0xFF, 0xFF, 0xFF, 0xFF, 7, 2]), None, "no such bucket");
+    assert_eq!(get(&[0xFF; 12]), None, "no end");
 }
 
 #[test]
@@ -71,8 +114,27 @@ proptest! {
         builder.append_null();
         let array = builder.finish();
         let column = HistogramColumn::new(&array).unwrap();
-        prop_assert_eq!(column.get(0), Some(histogram));
+        prop_assert_eq!(column.get(0), Some(histogram.clone()));
         prop_assert_eq!(column.get(1), None);
+        let (mut merged, mut twice) = (of(&[7, 0]), of(&[7, 0]));
+        merged.merge(&histogram);
+        column.merge_into(0, &mut twice);
+        column.merge_into(1, &mut twice);
+        prop_assert_eq!(twice, merged);
+    }
+
+    #[test]
+    fn any_bytes_are_a_histogram_or_none(
+        count in any::<i64>(), sum in any::<i64>(), bytes in prop::collection::vec(any::<u8>(), 0..40),
+    ) {
+        let column = stored(count, sum, &bytes);
+        let column = HistogramColumn::new(&column).unwrap();
+        let mut all = of(&[1, 1 << 60]);
+        column.merge_into(0, &mut all);
+        prop_assert!(all.counts.len() < 10_000, "{} buckets", all.counts.len());
+        if let Some(histogram) = column.get(0) {
+            prop_assert_eq!((histogram.count, histogram.sum), (count, sum));
+        }
     }
 }
 

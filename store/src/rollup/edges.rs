@@ -16,11 +16,11 @@ pub(super) const METRICS: &str = "metrics";
 /// What makes two calls count in the same row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct EdgeKey<'a> {
+    pub(super) reporter: &'a str,
+    pub(super) minute: UnixNanos,
     pub(super) client: &'a str,
     pub(super) server: &'a str,
     pub(super) operation: &'a str,
-    pub(super) minute: UnixNanos,
-    pub(super) reporter: &'a str,
     pub(super) version: Option<&'a str>,
     pub(super) environment: Option<&'a str>,
     pub(super) source: &'a str,

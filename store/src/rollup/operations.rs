@@ -11,9 +11,9 @@ use crate::trace_index::{ValueOrNone, integers, texts};
 /// What makes two spans count in the same row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(super) struct OperationKey<'a> {
+    pub(super) minute: UnixNanos,
     pub(super) service: &'a str,
     pub(super) name: &'a str,
-    pub(super) minute: UnixNanos,
     pub(super) kind: &'a str,
     pub(super) operation: &'a str,
     pub(super) version: Option<&'a str>,

@@ -6,7 +6,7 @@ use super::{DATE, Definition, column, optional};
 pub(super) const OPERATION_MINUTES: Definition = Definition {
     name: "operation_minutes",
     row: "a part of a minute of an operation: spans that started in it, by service, version and name",
-    sort: &["service_name", "span_name", "time"],
+    sort: &["time", "service_name", "span_name"],
     columns: &[
         column("time", Time, "Start of the minute."),
         column("service_name", Text, "Service of the spans."),
@@ -34,7 +34,7 @@ pub(super) const OPERATION_MINUTES: Definition = Definition {
 pub(super) const EDGE_MINUTES: Definition = Definition {
     name: "edge_minutes",
     row: "a part of a minute of the calls from one service to another, as one side reported them",
-    sort: &["client_service", "server_service", "operation", "time"],
+    sort: &["reporter", "time", "client_service", "server_service", "operation"],
     columns: &[
         column("time", Time, "Start of the minute."),
         column(

@@ -1,0 +1,278 @@
+//! Histograms as a column: `struct(count, sum, buckets)`.
+//!
+//! Counts and sums are columns of their own, which SQL reads and which compress well. The rest is bytes,
+//! since nearly all of a list of buckets is zeros and most minutes of most operations hold one span.
+//! `buckets` is empty where all values are equal: they are `sum / count` then. Else it holds LEB128
+//! varints, signed ones zigzag: scale, minimum, maximum, number of zeros, then for each bucket that is not empty
+//! its index (the first as it is, others as the distance to the one after the last) and its count.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, AsArray, BinaryArray, BinaryBuilder, Int64Array, Int64Builder, NullBufferBuilder,
+    StructArray,
+};
+use arrow::datatypes::{DataType, Field, Fields, Int64Type};
+
+use super::{Histogram, SCALE};
+
+/// Coarser scales than this have less than a bucket for each power of ten.
+const SCALE_MIN: i64 = -10;
+/// Buckets are of positive 64-bit integers, and those at [`SCALE`] are the finest.
+const INDEX_MAX: i64 = 64 << SCALE;
+
+/// The Arrow type of a histogram column.
+pub fn data_type() -> DataType {
+    DataType::Struct(fields())
+}
+
+fn fields() -> Fields {
+    let field = |name, kind| Field::new(name, kind, true);
+    Fields::from(vec![
+        field("count", DataType::Int64),
+        field("sum", DataType::Int64),
+        field("buckets", DataType::Binary),
+    ])
+}
+
+/// Builds a histogram column.
+#[derive(Debug, Default)]
+pub struct HistogramBuilder {
+    count: Int64Builder,
+    sum: Int64Builder,
+    buckets: BinaryBuilder,
+    validity: Validity,
+    encoded: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Validity(NullBufferBuilder);
+
+impl Default for Validity {
+    fn default() -> Self {
+        Self(NullBufferBuilder::new(0))
+    }
+}
+
+impl HistogramBuilder {
+    /// Adds a row; an empty histogram becomes null.
+    pub fn append(&mut self, histogram: &Histogram) {
+        if histogram.count == 0 {
+            return self.append_null();
+        }
+        self.count.append_value(histogram.count);
+        self.sum.append_value(histogram.sum);
+        self.encoded.clear();
+        encode(histogram, &mut self.encoded);
+        self.buckets.append_value(&self.encoded);
+        self.validity.0.append_non_null();
+    }
+
+    /// Adds a null row.
+    pub fn append_null(&mut self) {
+        self.count.append_null();
+        self.sum.append_null();
+        self.buckets.append_null();
+        self.validity.0.append_null();
+    }
+
+    /// The finished column.
+    pub fn finish(&mut self) -> StructArray {
+        let validity = self.validity.0.finish();
+        let (count, sum) = (self.count.finish(), self.sum.finish());
+        let buckets = self.buckets.finish();
+        StructArray::new(fields(), vec![Arc::new(count), Arc::new(sum), Arc::new(buckets)], validity)
+    }
+}
+
+/// Reads a histogram column row by row.
+#[derive(Debug)]
+pub struct HistogramColumn<'a> {
+    array: &'a StructArray,
+    count: &'a Int64Array,
+    sum: &'a Int64Array,
+    buckets: &'a BinaryArray,
+}
+
+impl<'a> HistogramColumn<'a> {
+    /// Takes a column of [`data_type`]; `None` for any other type.
+    pub fn new(array: &'a dyn Array) -> Option<Self> {
+        if *array.data_type() != data_type() {
+            return None;
+        }
+        let array = array.as_struct_opt()?;
+        Some(Self {
+            array,
+            count: array.column(0).as_primitive::<Int64Type>(),
+            sum: array.column(1).as_primitive::<Int64Type>(),
+            buckets: array.column(2).as_binary(),
+        })
+    }
+
+    /// The histogram of a row; `None` where it is null or malformed.
+    pub fn get(&self, row: usize) -> Option<Histogram> {
+        let encoded = self.encoded(row)?;
+        let (scale, ..) = encoded.head;
+        let mut histogram = Histogram { scale, ..Histogram::default() };
+        encoded.add_to(&mut histogram);
+        Some(histogram)
+    }
+
+    /// Adds the histogram of a row to another; a row that is null or malformed adds nothing.
+    pub fn merge_into(&self, row: usize, other: &mut Histogram) {
+        if let Some(encoded) = self.encoded(row) {
+            encoded.add_to(other);
+        }
+    }
+
+    fn encoded(&self, row: usize) -> Option<Encoded<'a>> {
+        if self.array.is_null(row) || self.count.is_null(row) || self.sum.is_null(row) {
+            return None;
+        }
+        let bytes = if self.buckets.is_null(row) { &[] } else { self.buckets.value(row) };
+        Encoded::read(self.count.value(row), self.sum.value(row), bytes)
+    }
+}
+
+/// A histogram as it is stored, checked.
+struct Encoded<'a> {
+    count: i64,
+    sum: i64,
+    /// Scale, minimum, maximum, number of zeros.
+    head: (i64, i64, i64, i64),
+    buckets: EncodedBuckets<'a>,
+}
+
+enum EncodedBuckets<'a> {
+    /// All values are this one.
+    Equal(i64),
+    Each(Varints<'a>),
+}
+
+impl<'a> Encoded<'a> {
+    fn read(count: i64, sum: i64, bytes: &'a [u8]) -> Option<Self> {
+        if count <= 0 {
+            return None;
+        }
+        if bytes.is_empty() {
+            let value = (sum / count).max(0);
+            let zeros = if value == 0 { count } else { 0 };
+            let head = (SCALE, value, value, zeros);
+            return Some(Self { count, sum, head, buckets: EncodedBuckets::Equal(value) });
+        }
+        let mut rest = Varints(bytes);
+        let head = (rest.signed()?, rest.signed()?, rest.signed()?, rest.signed()?);
+        let (scale, _, _, zeros) = head;
+        let is_sane = (SCALE_MIN..=SCALE).contains(&scale) && zeros >= 0;
+        let buckets = EncodedBuckets::Each(rest.clone());
+        (is_sane && rest.holds_buckets()).then_some(Self { count, sum, head, buckets })
+    }
+
+    fn add_to(self, other: &mut Histogram) {
+        let (scale, min, max, zeros) = self.head;
+        other.count = other.count.saturating_add(self.count);
+        other.sum = other.sum.saturating_add(self.sum);
+        other.min = other.min.min(min);
+        other.max = other.max.max(max);
+        match self.buckets {
+            EncodedBuckets::Equal(value) => other.add_to_bucket(value, self.count),
+            EncodedBuckets::Each(buckets) => {
+                other.zero_count = other.zero_count.saturating_add(zeros);
+                other.downscale_to(scale);
+                let shift = scale - other.scale;
+                for (index, count) in buckets.buckets() {
+                    let counter = other.bucket(index >> shift);
+                    *counter = counter.saturating_add(count);
+                }
+            }
+        }
+    }
+}
+
+fn encode(histogram: &Histogram, out: &mut Vec<u8>) {
+    let h = histogram;
+    if *h == Histogram::of_equal(h.min, h.count) && h.sum / h.count == h.min {
+        return;
+    }
+    for value in [h.scale, h.min, h.max, h.zero_count] {
+        push_signed(out, value);
+    }
+    let mut next = None;
+    for (index, count) in (h.offset..).zip(&h.counts).filter(|(_, count)| **count > 0) {
+        match next {
+            None => push_signed(out, index),
+            Some(next) => push(out, (index - next).cast_unsigned()),
+        }
+        push(out, count.cast_unsigned());
+        next = Some(index + 1);
+    }
+}
+
+fn push_signed(out: &mut Vec<u8>, value: i64) {
+    push(out, ((value << 1) ^ (value >> 63)).cast_unsigned());
+}
+
+fn push(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value.to_le_bytes()[0] | 0x80);
+        value >>= 7;
+    }
+    out.push(value.to_le_bytes()[0]);
+}
+
+/// Reads varints.
+#[derive(Clone)]
+struct Varints<'a>(&'a [u8]);
+
+impl Varints<'_> {
+    /// `None` at the end, and where a number is cut off or has more than 64 bits.
+    fn unsigned(&mut self) -> Option<u64> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let (first, rest) = self.0.split_first()?;
+            self.0 = rest;
+            let bits = u64::from(first & 0x7F);
+            if shift == 63 && bits > 1 {
+                return None;
+            }
+            value |= bits << shift;
+            if *first < 0x80 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    fn signed(&mut self) -> Option<i64> {
+        let value = self.unsigned()?;
+        Some((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
+    }
+
+    /// Whether all that is left is buckets, of indices that there are.
+    fn holds_buckets(mut self) -> bool {
+        let mut next = None;
+        while !self.0.is_empty() {
+            let Some((index, _)) = self.bucket(&mut next) else { return false };
+            if !(-INDEX_MAX..=INDEX_MAX).contains(&index) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The buckets, after [`Self::holds_buckets`].
+    fn buckets(mut self) -> impl Iterator<Item = (i64, i64)> {
+        let mut next = None;
+        std::iter::from_fn(move || self.bucket(&mut next))
+    }
+
+    fn bucket(&mut self, next: &mut Option<i64>) -> Option<(i64, i64)> {
+        let index = match *next {
+            None => self.signed()?,
+            Some(next) => next.checked_add(i64::try_from(self.unsigned()?).ok()?)?,
+        };
+        let count = i64::try_from(self.unsigned()?).ok()?;
+        *next = Some(index.checked_add(1)?);
+        Some((index, count))
+    }
+}
