@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayBuilder, ArrayRef, Float64Builder, Int64Builder, ListArray, NullBufferBuilder, StructArray,
+    Array, ArrayBuilder, ArrayRef, Float64Builder, Int64Builder, ListArray, NullBufferBuilder,
+    StructArray,
 };
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field, Fields};
@@ -12,7 +13,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-use upriver_store::histogram::HistogramColumn;
+use upriver_store::histogram::{Histogram, HistogramColumn};
 
 use super::histogram_aggregate::coerce_histogram;
 
@@ -70,7 +71,7 @@ impl ScalarUDFImpl for HistogramBuckets {
         for row in 0..arrays[0].len() {
             let histogram = column.get(row);
             let before = counts.len();
-            for (low, high, count) in histogram.iter().flat_map(|histogram| histogram.buckets()) {
+            for (low, high, count) in histogram.iter().flat_map(Histogram::buckets) {
                 above.append_value(low);
                 up_to.append_value(high);
                 counts.append_value(count);

@@ -81,7 +81,11 @@ impl HistogramBuilder {
         let validity = self.validity.0.finish();
         let (count, sum) = (self.count.finish(), self.sum.finish());
         let buckets = self.buckets.finish();
-        StructArray::new(fields(), vec![Arc::new(count), Arc::new(sum), Arc::new(buckets)], validity)
+        StructArray::new(
+            fields(),
+            vec![Arc::new(count), Arc::new(sum), Arc::new(buckets)],
+            validity,
+        )
     }
 }
 
@@ -197,7 +201,7 @@ fn encode(histogram: &Histogram, out: &mut Vec<u8>) {
     for value in [h.scale, h.min, h.max, h.zero_count] {
         push_signed(out, value);
     }
-    let mut next = None;
+    let mut next: Option<i64> = None;
     for (index, count) in (h.offset..).zip(&h.counts).filter(|(_, count)| **count > 0) {
         match next {
             None => push_signed(out, index),

@@ -51,10 +51,10 @@ fn both_sides_of_a_call_report_the_same_edge() {
     let column = |name| -> Vec<String> {
         texts(&edges, name).unwrap().iter().map(|t| t.unwrap().to_owned()).collect()
     };
-    assert_eq!(column("client_service"), ["", "shop", "shop"]);
-    assert_eq!(column("server_service"), ["shop", "stock", "stock"]);
-    assert_eq!(column("operation"), ["POST /", "GET /stock", "GET /stock"]);
-    assert_eq!(column("reporter"), ["server", "client", "server"]);
+    assert_eq!(column("client_service"), ["shop", "", "shop"]);
+    assert_eq!(column("server_service"), ["stock", "shop", "stock"]);
+    assert_eq!(column("operation"), ["GET /stock", "POST /", "GET /stock"]);
+    assert_eq!(column("reporter"), ["client", "server", "server"]);
     assert_eq!(edges.column_by_name("response_wire_bytes").unwrap().null_count(), 3);
 }
 
