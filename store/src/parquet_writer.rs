@@ -32,6 +32,8 @@ const ROW_GROUP_ROWS: usize = 131_072;
 /// The same of rollups, whose first columns are their time: a window reads little beside it, and
 /// histograms are most of what it reads.
 const ROLLUP_GROUP_ROWS: usize = 16_384;
+/// Rows of a page: what is read of each column for one row, and kept of each file while files are merged.
+const PAGE_ROWS: usize = 4_096;
 /// Rows that are put in order at a time: some 20 MB of spans.
 const CHUNK_ROWS: usize = 8_192;
 /// False positives of the bloom filter on trace ids.
@@ -261,6 +263,7 @@ fn properties(table: Table, rows: usize) -> Result<WriterProperties, ParquetErro
     let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(level))
         .set_max_row_group_row_count(Some(group_rows))
+        .set_data_page_row_count_limit(PAGE_ROWS)
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_created_by(concat!("upriver ", env!("CARGO_PKG_VERSION")).to_owned());
     let schema = ArrowSchemaConverter::new().convert(&table.schema())?;

@@ -44,6 +44,7 @@ enum Fault {
 const FAULTS: [Fault; 4] = [Fault::Refused, Fault::TimedOut, Fault::Lost, Fault::Slow];
 /// Of the requests of a kind one of so many goes wrong, each time another way.
 const ONE_OF: usize = 11;
+const ONE_OF_FIRST: usize = 3;
 
 /// A bucket in memory with faults.
 #[derive(Debug, Default)]
@@ -62,8 +63,9 @@ impl FaultyBucket {
         }
         let number = self.requests[request as usize].fetch_add(1, Ordering::Relaxed);
         let number = usize::try_from(number).unwrap();
-        // Files are written more seldom than logs are read.
-        let one_of = if request == Request::Overwrite { ONE_OF / 2 } else { ONE_OF };
+        // More often until each was met, so that none is left out of a run with few requests.
+        let met = self.seen.lock().unwrap().iter().filter(|(of, _)| *of == request).count();
+        let one_of = if met < FAULTS.len() { ONE_OF_FIRST } else { ONE_OF };
         let fault = (number % one_of == 0).then(|| FAULTS[number / one_of % FAULTS.len()])?;
         self.seen.lock().unwrap().insert((request, fault));
         Some(fault)
