@@ -10,6 +10,18 @@ target="${CARGO_TARGET_DIR:-target}"
 left_out=()
 step() { printf '\n== %s (%s)\n' "$1" "$(date -u +%H:%M:%S)"; }
 
+# unless_missing REASON COMMAND...: a command that ends with 77 where what it needs cannot be had.
+unless_missing() {
+  local reason="$1" outcome=0
+  shift
+  "$@" || outcome=$?
+  case "$outcome" in
+    0) ;;
+    77) left_out+=("$reason") ;;
+    *) exit "$outcome" ;;
+  esac
+}
+
 step 'formatting'
 cargo fmt --all --check
 # The sender of Rust is a workspace of its own.
@@ -28,41 +40,23 @@ step 'tests'
 cargo test --workspace --locked
 
 step 'fuzzing: ten seconds a decoder'
-outcome=0
-CARGO_TARGET_DIR="$(realpath -m "$target")/fuzz" ingest/fuzz/run.sh 10 || outcome=$?
-case "$outcome" in
-  0) ;;
-  77) left_out+=('fuzzing: cargo-fuzz or a C++ compiler cannot be had, named above') ;;
-  *) exit "$outcome" ;;
-esac
+CARGO_TARGET_DIR="$(realpath -m "$target")/fuzz" \
+  unless_missing 'fuzzing: cargo-fuzz or a C++ compiler cannot be had, named above' ingest/fuzz/run.sh 10
+
+# The binary that the tests were run on: `cargo build` would make another, with other features.
+binary="$target/debug/upriver"
 
 step 'senders: real SDKs and profilers, and what arrived of what they sent'
-outcome=0
-python3 testdata/senders/run.py --binary "$target/debug/upriver" --packages "$target/senders" || outcome=$?
-case "$outcome" in
-  0) ;;
-  77) left_out+=('senders whose packages cannot be had, named above') ;;
-  *) exit "$outcome" ;;
-esac
+unless_missing 'senders whose packages cannot be had, named above' \
+  python3 testdata/senders/run.py --binary "$binary" --packages "$target/senders"
 
 step 'open files: others read the tables'
-outcome=0
-python3 testdata/open_files/run.py --binary "$target/debug/upriver" --venv "$target/open-files-venv" || outcome=$?
-case "$outcome" in
-  0) ;;
-  77) left_out+=('readers of the tables: PyPI cannot be reached, named above') ;;
-  *) exit "$outcome" ;;
-esac
+unless_missing 'readers of the tables: PyPI cannot be reached, named above' \
+  python3 testdata/open_files/run.py --binary "$binary" --venv "$target/open-files-venv"
 
 step 'live case: Python services with their own SDKs and profiler'
-outcome=0
-# The binary that the tests were run on: `cargo build` would make another, with other features.
-python3 testdata/live/run.py --binary "$target/debug/upriver" --venv "$target/live-venv" || outcome=$?
-case "$outcome" in
-  0) ;;
-  77) left_out+=('the live case: PyPI cannot be reached') ;;
-  *) exit "$outcome" ;;
-esac
+unless_missing 'the live case: PyPI cannot be reached' \
+  python3 testdata/live/run.py --binary "$binary" --venv "$target/live-venv"
 
 step 'dependency policy'
 if cargo deny --version >/dev/null 2>&1; then

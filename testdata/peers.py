@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import hashlib
+import shutil
 import socket
 import subprocess
 import sys
@@ -10,9 +11,11 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 READY_SECONDS = 30
 STOP_SECONDS = 15
+FAULTS_SHOWN = 30
 
 EXIT_WRONG, EXIT_BROKEN, EXIT_LEFT_OUT = 1, 2, 77
 
@@ -161,3 +164,37 @@ def serve(processes, binary, data, **options):
     processes.start("upriver", command, **options)
     processes.wait_until("upriver", lambda: answers(f"http://{api}/readyz"))
     return grpc, otlp, api
+
+
+def carry_out(what, arguments, make):
+    """Runs the case that `make(folder)` gives in a folder of its own, says what is wrong, and gives the
+    exit code. The folder stays where something is wrong or `arguments.keep` is set. A case has
+    `processes`, `left_out`, and `run()`, which gives what is wrong."""
+    folder = Path(tempfile.mkdtemp(prefix=f"upriver-{what.replace(' ', '-')}-"))
+    try:
+        case = make(folder)
+        with contextlib.ExitStack() as cleanup:
+            cleanup.callback(case.processes.stop_all)
+            found = case.run()
+        for fault in found[:FAULTS_SHOWN]:
+            say(f"WRONG: {fault}")
+        if len(found) > FAULTS_SHOWN:
+            say(f"WRONG: and {len(found) - FAULTS_SHOWN} more")
+        for reason in case.left_out:
+            say(f"left out: {reason}")
+        arguments.keep |= bool(found)
+        if found:
+            return EXIT_WRONG
+        return EXIT_LEFT_OUT if case.left_out else 0
+    except LeftOut as reason:
+        say(f"left out: {what}: {reason}")
+        return EXIT_LEFT_OUT
+    except (Broken, OSError, ValueError, subprocess.SubprocessError) as error:
+        say(f"{what} could not be carried out: {error}")
+        arguments.keep = True
+        return EXIT_BROKEN
+    finally:
+        if arguments.keep:
+            say(f"data and logs are in {folder}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)

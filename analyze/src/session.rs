@@ -278,8 +278,8 @@ fn config(options: &SessionOptions) -> SessionConfig {
     let settings = config.options_mut();
     settings.execution.time_zone = Some("UTC".to_owned());
     settings.sql_parser.dialect = Dialect::PostgreSQL;
-    // The smaller side of a join is held once rather than both sides copied by hash: a third less time
-    // for the calls of a route, measured on five million spans.
+    // The smaller side of a join is held once rather than both sides copied by hash: a fifth to a quarter
+    // less processor time for the calls of a route, measured on five million spans.
     settings.optimizer.hash_join_single_partition_threshold = JOIN_SIDE_BYTES;
     settings.optimizer.hash_join_single_partition_threshold_rows = JOIN_SIDE_ROWS;
     // A recursive query can double a text with every step, outside of the memory pool.

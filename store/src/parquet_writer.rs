@@ -26,6 +26,7 @@ use crate::delta::statistics::{self, RowStatistics};
 use crate::place::Place;
 use crate::schema::{Kind, Table};
 use crate::snapshot::DataFile;
+use crate::wal::sync_folder;
 
 /// Rows of a row group: large enough to compress, small enough that a page index prunes.
 const ROW_GROUP_ROWS: usize = 131_072;
@@ -234,9 +235,9 @@ impl FileWriter {
     pub(crate) fn finish(self) -> Result<WrittenFile, WriteError> {
         let mut file = self.writer.into_inner()?;
         let is_draft = self.new_names.is_none();
-        for folder in self.new_names.iter().flatten() {
+        if let Some(folders) = self.new_names {
             file.sync_all()?;
-            File::open(folder)?.sync_all()?;
+            folders.iter().try_for_each(|folder| sync_folder(folder))?;
         }
         file.rewind()?;
         let metadata = file.metadata()?;

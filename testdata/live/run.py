@@ -10,13 +10,10 @@ not, 2 something else failed, 77 left out because PyPI cannot be reached.
 """
 
 import argparse
-import contextlib
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -24,12 +21,9 @@ HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
 from peers import (  # noqa: E402
-    EXIT_BROKEN,
-    EXIT_LEFT_OUT,
-    EXIT_WRONG,
     Broken,
-    LeftOut,
     Processes,
+    carry_out,
     listening_socket,
     prepare,
     say,
@@ -53,9 +47,11 @@ DIAGNOSE_SECONDS = 60
 class Case:
     """One run: the server, the services, the phases."""
 
-    def __init__(self, arguments, python, folder):
-        self.arguments, self.python, self.folder = arguments, python, folder
+    def __init__(self, arguments, folder):
+        self.arguments, self.folder = arguments, folder
+        self.python = prepare(arguments.venv.resolve(), HERE / "requirements.txt")
         self.processes = Processes(folder)
+        self.left_out = []
         self.sockets = {name: listening_socket() for name in ("inventory", "checkout")}
 
     def environment(self, service, version):
@@ -120,7 +116,8 @@ class Case:
         self.processes.stop("frontend-1.0.0")
         outcomes = json.loads(self.processes.log("frontend-1.0.0").strip().splitlines()[-1])
         say(f"orders: {outcomes}")
-        return status, document, outcomes
+        print_verdict(document)
+        return faults(status, document, outcomes)
 
     def diagnose(self):
         command = [self.arguments.binary, "diagnose", "--server", f"http://{self.api}"]
@@ -188,31 +185,7 @@ def parse_arguments():
 
 def main():
     arguments = parse_arguments()
-    folder = Path(tempfile.mkdtemp(prefix="upriver-live-"))
-    try:
-        python = prepare(arguments.venv.resolve(), HERE / "requirements.txt")
-        case = Case(arguments, python, folder)
-        with contextlib.ExitStack() as cleanup:
-            cleanup.callback(case.processes.stop_all)
-            status, document, outcomes = case.run()
-        print_verdict(document)
-        found = faults(status, document, outcomes)
-        for fault in found:
-            say(f"WRONG: {fault}")
-        arguments.keep |= bool(found)
-        return EXIT_WRONG if found else 0
-    except LeftOut as reason:
-        say(f"the live case was left out: {reason}")
-        return EXIT_LEFT_OUT
-    except (Broken, OSError, subprocess.SubprocessError) as error:
-        say(f"the live case could not be carried out: {error}")
-        arguments.keep = True
-        return EXIT_BROKEN
-    finally:
-        if arguments.keep:
-            say(f"data and logs are in {folder}")
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
+    return carry_out("live case", arguments, lambda folder: Case(arguments, folder))
 
 
 if __name__ == "__main__":

@@ -33,9 +33,9 @@ def by_arrow(_, table):
 
 
 def without_bounds(opened):
-    """Columns that statistics leave without bounds in a file that has values of them: booleans, and
-    floats with a `NaN`. A dataset of delta-rs takes a bound that is not there for null, and finds
-    nothing in the file, whoever wrote it; so such columns are asked of rows in memory."""
+    """Columns that statistics leave without bounds in a file that has values of them: floats with a
+    `NaN`. A dataset of delta-rs takes a bound that is not there for null, and finds nothing in the
+    file, whoever wrote it; so such columns are asked of rows in memory."""
     actions = pyarrow.table(opened.get_add_actions(flatten=True)).to_pylist()
     columns = {name.partition(".")[2] for action in actions for name in action if "min." in name}
     return {

@@ -11,28 +11,16 @@ something else failed, 77 a reader was left out, because PyPI cannot be reached.
 """
 
 import argparse
-import contextlib
 import json
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from peers import (  # noqa: E402
-    EXIT_BROKEN,
-    EXIT_LEFT_OUT,
-    EXIT_WRONG,
-    Broken,
-    LeftOut,
-    Processes,
-    prepare,
-    say,
-    serve,
-)
+from peers import Broken, LeftOut, Processes, carry_out, prepare, say, serve  # noqa: E402
 
 import copies  # noqa: E402
 import delta_log  # noqa: E402
@@ -42,7 +30,6 @@ PARTS = 3
 # Each is two versions, and a checkpoint is written at each hundredth.
 IMPORTS = 52
 READER_SECONDS = 300
-FAULTS_SHOWN = 10
 
 
 class Case:
@@ -265,34 +252,7 @@ def parse_arguments():
 
 def main():
     arguments = parse_arguments()
-    folder = Path(tempfile.mkdtemp(prefix="upriver-open-files-"))
-    try:
-        case = Case(arguments, folder)
-        with contextlib.ExitStack() as cleanup:
-            cleanup.callback(case.processes.stop_all)
-            found = case.run()
-        for fault in found[:FAULTS_SHOWN]:
-            say(f"WRONG: {fault}")
-        if len(found) > FAULTS_SHOWN:
-            say(f"WRONG: and {len(found) - FAULTS_SHOWN} more")
-        for what in case.left_out:
-            say(f"left out: {what}")
-        arguments.keep |= bool(found)
-        if found:
-            return EXIT_WRONG
-        return EXIT_LEFT_OUT if case.left_out else 0
-    except LeftOut as reason:
-        say(f"the readers of open files were left out: {reason}")
-        return EXIT_LEFT_OUT
-    except (Broken, OSError, ValueError, subprocess.SubprocessError) as error:
-        say(f"the case of open files could not be carried out: {error}")
-        arguments.keep = True
-        return EXIT_BROKEN
-    finally:
-        if arguments.keep:
-            say(f"data and logs are in {folder}")
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
+    return carry_out("open files", arguments, lambda folder: Case(arguments, folder))
 
 
 if __name__ == "__main__":

@@ -17,23 +17,12 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from peers import (  # noqa: E402
-    EXIT_BROKEN,
-    EXIT_LEFT_OUT,
-    EXIT_WRONG,
-    Broken,
-    LeftOut,
-    Processes,
-    prepare,
-    say,
-    serve,
-)
+from peers import Broken, LeftOut, Processes, carry_out, prepare, say, serve  # noqa: E402
 
 import profilers  # noqa: E402
 import sizes  # noqa: E402
@@ -305,29 +294,7 @@ def parse_arguments():
 
 def main():
     arguments = parse_arguments()
-    folder = Path(tempfile.mkdtemp(prefix="upriver-senders-"))
-    try:
-        case = Case(arguments, folder)
-        with contextlib.ExitStack() as cleanup:
-            cleanup.callback(case.processes.stop_all)
-            faults = case.run()
-        for fault in faults:
-            say(f"WRONG: {fault}")
-        for reason in case.left_out:
-            say(f"left out: {reason}")
-        arguments.keep |= bool(faults)
-        if faults:
-            return EXIT_WRONG
-        return EXIT_LEFT_OUT if case.left_out else 0
-    except (Broken, OSError, subprocess.SubprocessError) as error:
-        say(f"the senders could not be tried: {error}")
-        arguments.keep = True
-        return EXIT_BROKEN
-    finally:
-        if arguments.keep:
-            say(f"data and logs are in {folder}")
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
+    return carry_out("senders", arguments, lambda folder: Case(arguments, folder))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 use upriver_ingest::server::{KeyHash, RateLimits, Scope, Sizer};
+use upriver_store::maintenance::Retention;
 use upriver_store::place::Location;
 
 use super::*;
@@ -105,7 +106,8 @@ receivers:
         cors: { allowed_origins: ["https://shop.example"] }
 api: { endpoint: "0.0.0.0:80", insecure: true, cors: { allowed_origins: ["*"] } }
 query: { postgres: { enabled: false }, memory_limit: 512MiB, timeout: 1m30s }
-storage: { path: /data, wal: /wal, durability: "interval:100ms", wal_compression: zstd, commit_interval: 500ms, hot_memory: 64MiB }
+storage: { path: /data, wal: /wal, durability: "interval:100ms", wal_compression: zstd, commit_interval: 500ms, hot_memory: 64MiB,
+  settle: 2s, refresh_interval: 7s, maintenance_interval: 0s, retention: { spans: 3d, changes: forever } }
 service:
   allowed_hosts: [upriver.internal]
   telemetry: { logs: { level: debug, encoding: json } }
@@ -128,8 +130,22 @@ service:
     assert_eq!(settings.store.wal_compression, Compression::Zstd);
     assert_eq!(settings.store.commit_interval, Duration::from_millis(500));
     assert_eq!(settings.store.hot_bytes_max, 64 << 20);
+    assert_eq!(settings.store.settle, Duration::from_secs(2));
+    assert_eq!(settings.store.refresh_interval, Duration::from_secs(7));
+    assert_eq!(settings.store.maintenance.interval, Duration::ZERO);
+    let retention =
+        Retention { spans: Some(Duration::from_hours(72)), changes: None, ..Retention::default() };
+    assert_eq!(settings.store.maintenance.retention, retention);
     assert_eq!(settings.allowed_hosts, ["upriver.internal"]);
     assert_eq!(settings.logs, LogSettings { level: tracing::Level::DEBUG, json: true });
+}
+
+#[test]
+fn a_bucket_is_committed_to_less_often() {
+    let interval = |text: &str| load(text).unwrap().store.commit_interval.as_secs();
+    assert_eq!(interval("storage: { path: ./data }"), 10);
+    assert_eq!(interval("storage: { path: \"s3://bucket/x\" }"), 30);
+    assert_eq!(interval("storage: { path: \"s3://bucket/x\", commit_interval: 5s }"), 5);
 }
 
 #[test]
@@ -196,6 +212,8 @@ fn values_that_make_no_sense_are_refused_with_their_place() {
         ("storage: { durability: maybe }\n", "use fsync, interval:100ms or none"),
         ("storage: { wal_compression: lz4 }\n", "use none or zstd"),
         ("storage: { commit_interval: 0s }\n", "longer than zero"),
+        ("storage: { retention: { logs: 1h } }\n", "give 1d or more, or `forever`"),
+        ("storage: { retention: { logs: long } }\n", "write it as 10s, 5m or 14d, or `forever`"),
         ("storage: { path: \"ftp://host/prefix\" }\n", "`ftp` is not known"),
         ("storage: { wal: \"s3://bucket/prefix\" }\n", "the log is on a local disk"),
         ("storage: { path: \"\" }\n", "the path is empty"),

@@ -1,6 +1,5 @@
 //! Tables in a bucket of a real S3 server: two servers write them at once, one of them is killed.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -18,6 +17,8 @@ use crate::server::{Serve, command};
 /// Packages are fetched at the first start.
 const START_MAX: Duration = Duration::from_mins(5);
 const LEFT_OUT: i32 = 77;
+/// At least so many are sent to a server in a round.
+const REQUESTS: usize = 120;
 const DATA: &str = "s3://upriver/some/prefix";
 
 /// An S3 server that ends with this.
@@ -102,7 +103,7 @@ async fn two_servers_write_the_same_tables_and_nothing_is_lost_or_twice() {
     let mut outbox = Outbox::default();
     let mut next = |all: &[Arc<Request>]| {
         let mut more = Vec::<Request>::new();
-        while more.len() < 120 {
+        while more.len() < REQUESTS {
             more.extend(requests(slices.next().unwrap(), all.len() + more.len()));
         }
         more
@@ -142,6 +143,6 @@ async fn two_servers_write_the_same_tables_and_nothing_is_lost_or_twice() {
     let query = "SELECT count(*) AS n FROM spans";
     let run = upriver_with(&["sql", query, "--format", "json", "--data", DATA], &environment);
     assert_eq!(run.json(0), Value::from(c.rows(query).await), "without a server");
-    let spans: BTreeSet<_> = outbox.acknowledged.union(&outbox.in_doubt).collect();
-    assert!(spans.len() > 300, "{} requests", spans.len());
+    let requests = outbox.acknowledged.len();
+    assert!(requests > 3 * REQUESTS, "{requests} requests");
 }

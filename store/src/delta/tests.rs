@@ -129,6 +129,58 @@ async fn a_long_life_of_commits_is_read_from_a_checkpoint() {
     assert_eq!(again.committed_version("node").await.unwrap(), Some(105));
 }
 
+#[tokio::test]
+async fn of_two_that_replace_the_same_files_the_second_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = place(folder.path());
+    let mut one = TableHandle::open_or_create(&place, Table::Spans).await.unwrap();
+    for id in 1..=2 {
+        one.commit(vec![spans(&[Span::new(id, id, DAY)])], &[]).await.unwrap();
+    }
+    let mut other = TableHandle::open(&place, Table::Spans).await.unwrap();
+    compact(&mut one, Selection::All).await.unwrap();
+    compact(&mut other, Selection::All).await.unwrap_err();
+    let table = TableHandle::open(&place, Table::Spans).await.unwrap();
+    assert_eq!(table.files().iter().map(|file| file.rows).sum::<u64>(), 2, "no row is there twice");
+}
+
+#[tokio::test]
+async fn what_left_the_table_is_deleted_once_nobody_can_read_it() {
+    const HOUR: Duration = Duration::from_hours(1);
+    let folder = tempfile::tempdir().unwrap();
+    let place = place(folder.path());
+    let mut table = TableHandle::open_or_create(&place, Table::Spans).await.unwrap();
+    // A checkpoint comes with every hundredth commit.
+    for id in 1..=101 {
+        table
+            .commit(vec![spans(&[Span::new(id, id, DAY)])], &[("node".to_owned(), id)])
+            .await
+            .unwrap();
+    }
+    let lease = folder.path().join("_upriver/maintenance.json");
+    std::fs::create_dir(lease.parent().unwrap()).unwrap();
+    std::fs::write(&lease, "{}").unwrap();
+    let never_committed = folder.path().join("date=1970-01-02/part-of-a-crash.parquet");
+    std::fs::write(&never_committed, "x").unwrap();
+    let written = table.files().iter().map(|file| file.written_unix_ms).max().unwrap();
+    let after = |hours: i64| UnixNanos((written + hours * 3_600_000) * 1_000_000);
+    compact(&mut table, Selection::All).await.unwrap();
+
+    assert_eq!(table.delete_removed(HOUR, after(0)).await.unwrap(), 0, "queries may read them");
+    assert_eq!(table.shorten_log(HOUR, after(0)).await.unwrap(), 0);
+    let deleted = table.delete_removed(HOUR, after(2)).await.unwrap();
+    assert!(deleted > 101, "{deleted} files: those of 101 commits, and one of a crash");
+    assert!(lease.exists() && !never_committed.exists());
+    // The hundredth entry has version 99.
+    assert!(folder.path().join("_delta_log/00000000000000000099.checkpoint.parquet").exists());
+    assert_eq!(table.shorten_log(HOUR, after(2)).await.unwrap(), 99, "versions before it");
+
+    let again = TableHandle::open(&place, Table::Spans).await.unwrap();
+    assert_eq!(again.committed_version("node").await.unwrap(), Some(101));
+    assert_eq!(again.files().len(), 1);
+    assert_eq!(read(&again).num_rows(), 101);
+}
+
 /// A table as a version made it that knew fewer columns, or other ones.
 async fn older(place: &Place, columns: impl IntoIterator<Item = StructField>) {
     CreateBuilder::new()

@@ -195,7 +195,8 @@ impl<'a> Encoded<'a> {
 
 fn encode(histogram: &Histogram, out: &mut Vec<u8>) {
     let h = histogram;
-    if *h == Histogram::of_equal(h.min, h.count) && h.sum / h.count == h.min {
+    let is_read_back = h.min == h.max && h.sum / h.count == h.min;
+    if is_read_back && *h == Histogram::of_equal(h.min, h.count) {
         return;
     }
     for value in [h.scale, h.min, h.max, h.zero_count] {
