@@ -1,4 +1,4 @@
-//! Rows of minutes from rows of spans and bodies: pure functions of the set of rows. Metrics of body
+//! Rows of minutes from rows of spans, bodies and samples: pure functions of the set of rows. Metrics of body
 //! sizes add to edges too; where they are cumulative, the order of the rows counts.
 //!
 //! What comes out is additive: two parts of a minute may lie in two rows, and [`merge_partials`]
@@ -7,11 +7,13 @@
 mod edges;
 mod merge;
 mod operations;
+mod profiles;
 mod size_metrics;
 
 pub use edges::edge_minutes;
 pub use merge::merge_partials;
 pub use operations::operation_minutes;
+pub use profiles::profile_minutes;
 pub use size_metrics::{SizeMetrics, has_sizes};
 
 #[cfg(test)]

@@ -47,6 +47,8 @@ pub enum Table {
     OperationMinutes,
     /// One row is a partial minute of an edge between two services.
     EdgeMinutes,
+    /// One row is a partial minute of the samples of a service.
+    ProfileMinutes,
     /// One row is something that a rule or a diagnosis found.
     Findings,
     /// One row is a concluded diagnosis.
@@ -56,7 +58,7 @@ pub enum Table {
 impl Table {
     /// All tables, in the order in which a batch is committed: rows before what is derived from
     /// them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Spans,
         Self::SpanEvents,
         Self::PayloadSizes,
@@ -70,6 +72,7 @@ impl Table {
         Self::Deploys,
         Self::OperationMinutes,
         Self::EdgeMinutes,
+        Self::ProfileMinutes,
         Self::Findings,
         Self::Diagnoses,
     ];
@@ -101,7 +104,7 @@ impl Table {
 
     /// Whether rows are sums of others', of which two may be put together.
     pub fn is_rollup(self) -> bool {
-        matches!(self, Self::OperationMinutes | Self::EdgeMinutes)
+        matches!(self, Self::OperationMinutes | Self::EdgeMinutes | Self::ProfileMinutes)
     }
 
     /// The Arrow schema of the table, `date` included.
@@ -128,6 +131,7 @@ impl Table {
             Self::Deploys => &changes::DEPLOYS,
             Self::OperationMinutes => &rollups::OPERATION_MINUTES,
             Self::EdgeMinutes => &rollups::EDGE_MINUTES,
+            Self::ProfileMinutes => &rollups::PROFILE_MINUTES,
             Self::Findings => &changes::FINDINGS,
             Self::Diagnoses => &changes::DIAGNOSES,
         }

@@ -99,6 +99,8 @@ struct Content {
     parts: Vec<RecordBatch>,
     /// Calls that were served, by its spans or its rows of `edge_minutes`.
     served: i64,
+    /// Samples and the sum of their values, by rows of `profile_samples` or `profile_minutes`.
+    samples: (i64, i128),
 }
 
 /// Reads a file; that its rows are in order is found out on the way.
@@ -120,6 +122,15 @@ async fn read_file(place: &Place, table: Table, file: &DataFile) -> Result<Conte
                 }
                 Table::OperationMinutes => add(&mut content.parts, table, rows)?,
                 Table::EdgeMinutes => content.served += served_calls(&rows),
+                Table::ProfileSamples => {
+                    content.samples.0 += i64::try_from(rows.num_rows()).unwrap_or(i64::MAX);
+                    content.samples.1 += sum(&rows, "value");
+                }
+                Table::ProfileMinutes => {
+                    content.samples.0 +=
+                        i64::try_from(sum(&rows, "sample_count")).unwrap_or(i64::MAX);
+                    content.samples.1 += sum(&rows, "value");
+                }
                 _ => {}
             }
         }
@@ -155,6 +166,10 @@ fn served_calls(rows: &RecordBatch) -> i64 {
     reported.filter_map(|(_, count)| count).sum()
 }
 
+fn sum(rows: &RecordBatch, column: &str) -> i128 {
+    integers(rows, column).into_iter().flatten().flatten().map(i128::from).sum()
+}
+
 /// What tables come to, by date, to be compared with each other.
 #[derive(Default)]
 struct Sums {
@@ -162,6 +177,8 @@ struct Sums {
     minutes: BTreeMap<i32, Vec<RecordBatch>>,
     served_by_spans: BTreeMap<i32, i64>,
     served_by_edges: BTreeMap<i32, i64>,
+    samples: BTreeMap<i32, (i64, i128)>,
+    samples_of_minutes: BTreeMap<i32, (i64, i128)>,
 }
 
 impl Sums {
@@ -198,6 +215,10 @@ impl Sums {
             Table::EdgeMinutes => {
                 *self.served_by_edges.entry(file.date).or_default() += read.served;
             }
+            Table::ProfileSamples => add_pair(&mut self.samples, file.date, read.samples),
+            Table::ProfileMinutes => {
+                add_pair(&mut self.samples_of_minutes, file.date, read.samples);
+            }
             _ => {}
         }
         Ok(())
@@ -205,6 +226,9 @@ impl Sums {
 
     /// Compares rollups with their rows, of dates whose spans are not past their retention.
     fn compare(&self, found: &mut Verified) -> Result<(), WriteError> {
+        if found.table == Table::ProfileMinutes {
+            self.compare_samples(found);
+        }
         for (date, served) in &self.served_by_spans {
             let day = date_text(*date);
             match found.table {
@@ -235,6 +259,26 @@ impl Sums {
         }
         Ok(())
     }
+
+    fn compare_samples(&self, found: &mut Verified) {
+        for (date, expected) in &self.samples {
+            let stored = self.samples_of_minutes.get(date).copied().unwrap_or_default();
+            // Sums that do not fit are cut off at the largest value.
+            let fits = i64::try_from(expected.1).is_ok();
+            if stored.0 != expected.0 || fits && stored.1 != expected.1 {
+                let ((has, has_value), (wants, wants_value)) = (stored, *expected);
+                found.problem(format!(
+                    "{}: its minutes of profiles count {has} samples of {has_value} in all, its profiles {wants} of {wants_value}; {HINT}",
+                    date_text(*date)
+                ));
+            }
+        }
+    }
+}
+
+fn add_pair(sums: &mut BTreeMap<i32, (i64, i128)>, date: i32, more: (i64, i128)) {
+    let sum = sums.entry(date).or_default();
+    *sum = (sum.0 + more.0, sum.1 + more.1);
 }
 
 /// A commit goes table by table.

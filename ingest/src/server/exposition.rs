@@ -109,13 +109,27 @@ fn render_memory(memory: &MemoryMeter, page: &mut Page) {
 /// A figure of a store, and what it says.
 type StoreFigure = (&'static str, &'static str, &'static str, fn(&StoreStatistics) -> u64);
 
-const STORE_FIGURES: [StoreFigure; 4] = [
+const STORE_FIGURES: [StoreFigure; 6] = [
     ("upriver_store_wal_bytes", "gauge", "Bytes of the log on disk.", |store| store.wal_bytes),
     ("upriver_store_hot_rows", "gauge", "Rows that are durable and not committed yet.", |store| {
         store.hot_rows
     }),
     ("upriver_store_hot_bytes", "gauge", "Their memory.", |store| store.hot_bytes as u64),
-    ("upriver_store_commits_total", "counter", "Commits since the start.", |store| store.commits),
+    ("upriver_store_commits_total", "counter", "Commits since the start.", |store| {
+        store.committed.commits
+    }),
+    (
+        "upriver_store_spans_with_parent_total",
+        "counter",
+        "Committed spans that name a parent.",
+        |store| store.committed.spans_with_parent,
+    ),
+    (
+        "upriver_store_parents_resolved_total",
+        "counter",
+        "Those of them whose parent was known when they were committed.",
+        |store| store.committed.parents_resolved,
+    ),
 ];
 
 /// A figure of a table's files, and what it says.

@@ -55,7 +55,7 @@ impl Retention {
             | Table::ProfileStackFrames => self.profiles,
             Table::Metrics | Table::MetricHistograms => self.metrics,
             Table::Logs => self.logs,
-            Table::OperationMinutes | Table::EdgeMinutes => self.rollups,
+            Table::OperationMinutes | Table::EdgeMinutes | Table::ProfileMinutes => self.rollups,
             Table::Deploys | Table::Findings | Table::Diagnoses => self.changes,
         }
     }

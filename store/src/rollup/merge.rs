@@ -6,6 +6,7 @@ use arrow::datatypes::TimestampMicrosecondType;
 use super::Sums;
 use super::edges::{self, EdgeKey, EdgeSums};
 use super::operations::{self, OperationKey, OperationSums};
+use super::profiles::{self, ProfileKey, ProfileSums};
 use crate::histogram::{Histogram, HistogramColumn};
 use crate::schema::Table;
 use crate::time::UnixNanos;
@@ -17,6 +18,7 @@ pub fn merge_partials(table: Table, rows: RecordBatch) -> RecordBatch {
     let merged = match table {
         Table::OperationMinutes => merge_operations(&rows),
         Table::EdgeMinutes => merge_edges(&rows),
+        Table::ProfileMinutes => merge_profiles(&rows),
         _ => None,
     };
     merged.unwrap_or(rows)
@@ -96,6 +98,31 @@ fn merge_edges(rows: &RecordBatch) -> Option<RecordBatch> {
         }
     }
     Some(edges::rows_of(&sums))
+}
+
+fn merge_profiles(rows: &RecordBatch) -> Option<RecordBatch> {
+    let text = |name| texts(rows, name);
+    let (service, sample_type, unit) = (text("service_name")?, text("sample_type")?, text("unit")?);
+    let (version, environment) = (text("service_version")?, text("deployment_environment_name")?);
+    let families = text("families")?;
+    let (samples, value) = (integers(rows, "sample_count")?, integers(rows, "value")?);
+
+    let mut sums = Sums::<ProfileKey<'_>, ProfileSums>::default();
+    for row in 0..rows.num_rows() {
+        let key = ProfileKey {
+            minute: minute(rows, row)?,
+            service: service.value(row),
+            sample_type: sample_type.value(row),
+            unit: unit.value(row),
+            version: version.value_or_none(row),
+            environment: environment.value_or_none(row),
+            families: families.value(row),
+        };
+        let sum = sums.entry(key).or_default();
+        sum.samples += samples.value(row);
+        sum.value = sum.value.saturating_add(value.value(row));
+    }
+    Some(profiles::rows_of(&sums))
 }
 
 fn histograms<'a>(rows: &'a RecordBatch, name: &str) -> Option<HistogramColumn<'a>> {

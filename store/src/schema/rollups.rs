@@ -79,3 +79,25 @@ pub(super) const EDGE_MINUTES: Definition = Definition {
         DATE,
     ],
 };
+
+pub(super) const PROFILE_MINUTES: Definition = Definition {
+    name: "profile_minutes",
+    row: "a part of a minute of the samples of a service, of stacks with the same families of frames",
+    sort: &["time", "service_name", "sample_type"],
+    columns: &[
+        column("time", Time, "Start of the minute."),
+        column("service_name", Text, "Service that was profiled."),
+        column("sample_type", Text, "`cpu`, `samples`, `alloc_space`, `wall` and so on."),
+        column("unit", Text, "`nanoseconds`, `bytes`, `count`."),
+        optional("service_version", Text, "`service.version` of the service."),
+        optional("deployment_environment_name", Text, "Environment of the service."),
+        column(
+            "families",
+            Text,
+            "Families of all frames of the stacks, sorted, with commas between; empty where there is none. A stack is in one row, so rows of any families can be summed up without counting it twice.",
+        ),
+        column("sample_count", Int, "Number of samples."),
+        column("value", Int, "What was measured, in `unit`."),
+        DATE,
+    ],
+};

@@ -76,7 +76,7 @@ impl Core {
         self.reached(CommitStep::AllPassed)?;
         wal.passed(sequence).await?;
         self.reached(CommitStep::LogShortened)?;
-        self.count_commit();
+        self.count_commits().commits += 1;
         Ok(())
     }
 
@@ -89,12 +89,17 @@ impl Core {
         let version = signed(sequence);
         for (table, writer) in writers {
             let Some(batches) = rows.remove(table) else { continue };
+            let parents = parents(*table, &batches);
             let written = writer.write(*table, batches).await?;
             self.reached(CommitStep::FilesWritten(*table))?;
             writer.commit(*table, written, &[(self.node.clone(), version)]).await?;
             self.reached(CommitStep::Written(*table))?;
             self.shared.lock().committed(*table, writer.handle.files(), sequence);
             writer.is_doubtful = false;
+            let mut counts = self.count_commits();
+            counts.spans_with_parent += parents.0;
+            counts.parents_resolved += parents.1;
+            drop(counts);
             self.reached(CommitStep::Published(*table))?;
         }
         Ok(())
@@ -133,6 +138,19 @@ impl TableWriter {
         self.is_doubtful = true;
         let committed = self.handle.commit_written(written, transactions).await;
         committed.map_err(table_error("commit to", table))
+    }
+}
+
+/// Spans that name a parent, and those of them whose parent was known.
+fn parents(table: Table, batches: &[RecordBatch]) -> (u64, u64) {
+    let values = |name| {
+        let columns = batches.iter().filter_map(|rows| rows.column_by_name(name));
+        columns.map(|column| (column.len() - column.null_count()) as u64).sum()
+    };
+    if table == Table::Spans {
+        (values("parent_span_id"), values("parent_service"))
+    } else {
+        (0, 0)
     }
 }
 

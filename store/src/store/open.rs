@@ -77,7 +77,7 @@ impl Opened {
             options,
             writers: tokio::sync::Mutex::new(writers),
             over_limit: Notify::new(),
-            commits: Mutex::new(0),
+            commits: Mutex::default(),
             upkeep: Mutex::default(),
             #[cfg(test)]
             stop_at: Mutex::new(None),

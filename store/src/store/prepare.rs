@@ -49,6 +49,8 @@ pub(crate) fn derived(batch: &TableBatch) -> &'static [Table] {
     match batch.table {
         Table::Spans => &[Table::OperationMinutes, Table::EdgeMinutes],
         Table::PayloadSizes => &[Table::EdgeMinutes],
+        // The functions say which families a sample counts for.
+        Table::ProfileSamples | Table::ProfileStackFrames => &[Table::ProfileMinutes],
         Table::MetricHistograms if rollup::has_sizes(&batch.rows) => &[Table::EdgeMinutes],
         _ => &[],
     }
@@ -157,6 +159,8 @@ struct Sorter {
     edge_payload_sizes: Vec<RecordBatch>,
     /// Rows of `edge_minutes` already.
     size_minutes: Vec<RecordBatch>,
+    profile_samples: Vec<RecordBatch>,
+    profile_frames: Vec<RecordBatch>,
 }
 
 impl Sorter {
@@ -180,6 +184,12 @@ impl Sorter {
         if table == Table::PayloadSizes && lacks(Table::EdgeMinutes) {
             self.edge_payload_sizes.push(rows.clone());
         }
+        if table == Table::ProfileSamples && lacks(Table::ProfileMinutes) {
+            self.profile_samples.push(rows.clone());
+        }
+        if table == Table::ProfileStackFrames && lacks(Table::ProfileMinutes) {
+            self.profile_frames.push(rows.clone());
+        }
         if lacks(table) {
             self.rows.entry(table).or_default().push(rows);
         }
@@ -201,6 +211,10 @@ impl Sorter {
             let mut edges = non_empty(rows);
             edges.extend(non_empty(merged(Table::EdgeMinutes, &self.size_minutes)?));
             all.insert(Table::EdgeMinutes, edges);
+        }
+        if !self.profile_samples.is_empty() {
+            let rows = rollup::profile_minutes(&self.profile_samples, &self.profile_frames);
+            all.insert(Table::ProfileMinutes, non_empty(rows));
         }
         Ok(all)
     }

@@ -81,6 +81,7 @@ fn decode_call(record: &LogRecord) -> Result<Vec<TableBatch>, DecodeFailure> {
                 ]),
             ),
             body(call, "client", 2, Some(1)),
+            samples(call),
             stacks(call),
             frames(call),
         ]),
@@ -144,6 +145,21 @@ fn stacks(call: i64) -> TableBatch {
     TableBatch::new(Table::ProfileStacks, testing::rows(Table::ProfileStacks, 2, &given))
 }
 
+fn samples(call: i64) -> TableBatch {
+    let start = call * SECOND;
+    let text = |value: &str| Arc::new(StringArray::from(vec![value; 2])) as ArrayRef;
+    let given = [
+        ("time", times(&[start; 2])),
+        ("time_unix_nano", ints(&[start; 2])),
+        ("service_name", text("shop")),
+        ("sample_type", text("cpu")),
+        ("stack_id", ints(&[1, 10 + call % 3])),
+        ("value", ints(&[call, 100])),
+        ("date", dates(&[start; 2])),
+    ];
+    TableBatch::new(Table::ProfileSamples, testing::rows(Table::ProfileSamples, 2, &given))
+}
+
 fn frames(call: i64) -> TableBatch {
     let start = call * SECOND;
     let given = [
@@ -151,6 +167,7 @@ fn frames(call: i64) -> TableBatch {
         ("function", Arc::new(StringArray::from(vec!["main", "work", "main"])) as ArrayRef),
         ("stack_id", ints(&[1, 1, 10 + call % 3])),
         ("file", Arc::new(StringArray::from(vec![Some("main.go"), None, Some("main.go")]))),
+        ("family", Arc::new(StringArray::from(vec![None, Some("gc"), None]))),
         ("date", dates(&[start; 3])),
     ];
     let rows = testing::rows(Table::ProfileStackFrames, 3, &given);
@@ -285,7 +302,7 @@ async fn rows_are_the_same_hot_committed_reopened_and_compacted() {
     let has = |text: &str| parents.iter().filter(|line| line.contains(text)).count();
     assert_eq!(has("parent_service=shop parent_name=ask"), 6, "filled in across requests");
     assert_eq!(has("self_time_ns=13"), 6, "20 ns less the child's 7");
-    assert_eq!(store.statistics().hot_rows, 6 * (2 + 1 + 2 + 3 + 2 + 1));
+    assert_eq!(store.statistics().hot_rows, 6 * (2 + 1 + 2 + 2 + 3 + 2 + 1));
 
     store.flush().await.unwrap();
     assert_eq!(store.statistics().hot_rows, 0);
@@ -356,12 +373,15 @@ async fn only_settled_rows_are_committed() {
     append_all(&store, &records).await;
     let at = |seconds: i64| UnixNanos(seconds * SECOND);
     store.commit_settled(at(19)).await.unwrap();
-    assert_eq!(store.statistics().commits, 0, "nothing waited for ten seconds");
+    assert_eq!(store.statistics().committed.commits, 0, "nothing waited for ten seconds");
     store.commit_settled(at(31)).await.unwrap();
     assert_eq!(store.statistics().passed[&Table::Spans], 4);
     check(&store, &records, "partly committed");
     store.commit_settled(at(40)).await.unwrap();
-    assert_eq!(store.statistics().hot_rows, 0);
+    let statistics = store.statistics();
+    assert_eq!(statistics.hot_rows, 0);
+    let counts = statistics.committed;
+    assert_eq!((counts.spans_with_parent, counts.parents_resolved), (9, 9));
     check(&store, &records, "all committed");
 }
 
@@ -389,7 +409,7 @@ async fn a_full_hot_buffer_commits_early_and_refuses_at_its_limit() {
     let statistics = store.statistics();
     let newest = statistics.hot_bytes;
     assert!(0 < newest && newest <= probe.bytes(), "{newest} bytes wait for their traces");
-    assert_eq!(statistics.commits, 1);
+    assert_eq!(statistics.committed.commits, 1);
     let record = request("shop", 100);
     store.append(record.clone(), decode_call(&record).unwrap()).await.unwrap();
     records.push(record);

@@ -49,7 +49,7 @@ impl Senders {
             let acknowledged = Arc::clone(&senders.acknowledged);
             senders.tasks.spawn(async move {
                 for (sent, call) in (sender..).step_by(SENDERS).enumerate() {
-                    let commits = || usize::try_from(store.statistics().commits).unwrap();
+                    let commits = || usize::try_from(store.statistics().committed.commits).unwrap();
                     while sent / CALLS_PER_COMMIT > commits() && !stop.load(Ordering::SeqCst) {
                         tokio::task::yield_now().await;
                     }
@@ -87,7 +87,7 @@ async fn every_snapshot_has_what_was_acknowledged_once() {
     let committing = Arc::clone(&store);
     let mut commits = JoinSet::new();
     commits.spawn(async move {
-        while committing.statistics().commits < COMMITS {
+        while committing.statistics().committed.commits < COMMITS {
             committing.flush().await.unwrap();
         }
     });
@@ -112,7 +112,7 @@ async fn a_reader_beside_the_writer_misses_nothing() {
     let store = Arc::new(open(data.path()).await);
     let reader = Reader::open(options(data.path()), decode()).await.unwrap();
     let senders = Senders::start(&store);
-    while store.statistics().commits < COMMITS {
+    while store.statistics().committed.commits < COMMITS {
         let before = senders.acknowledged();
         let (refreshed, flushed) = tokio::join!(reader.refresh(), store.flush());
         refreshed.unwrap();

@@ -4,13 +4,15 @@
 use super::*;
 
 /// The tables that the calls of these tests fill, in the order of their commits.
-const FILLED: [Table; 6] = [
+const FILLED: [Table; 8] = [
     Table::Spans,
     Table::PayloadSizes,
+    Table::ProfileSamples,
     Table::ProfileStacks,
     Table::ProfileStackFrames,
     Table::OperationMinutes,
     Table::EdgeMinutes,
+    Table::ProfileMinutes,
 ];
 
 fn steps() -> Vec<CommitStep> {

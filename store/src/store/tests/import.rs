@@ -46,10 +46,12 @@ async fn an_interrupted_import_adds_exactly_what_is_missing() {
     let tables = [
         Table::Spans,
         Table::PayloadSizes,
+        Table::ProfileSamples,
         Table::ProfileStacks,
         Table::ProfileStackFrames,
         Table::OperationMinutes,
         Table::EdgeMinutes,
+        Table::ProfileMinutes,
     ];
     for table in tables {
         let data = tempfile::tempdir().unwrap();
