@@ -3,8 +3,9 @@
 //!
 //! | step | asks |
 //! |---|---|
-//! | `symptom`, `onset` | which operation regressed, since when |
+//! | `symptom`, `onset`, `short_history` | which operation regressed, since when |
 //! | `traces`, `budget` | where the added time of a mean request is, by self time on the critical path |
+//! | `attribution` | which service the time comes from: its own work, its calls, or calls to it |
 //! | `breadth` | one part or many, by which factors |
 //! | `gap` | the callee, or the caller around the call |
 //! | `payload` | bodies per edge, and how times follow them |
@@ -18,6 +19,7 @@
 
 mod actions;
 mod amdahl;
+mod attribution;
 mod breadth;
 mod budget;
 mod changes;
@@ -30,6 +32,7 @@ mod payload;
 mod profile;
 mod reading;
 mod score;
+mod short_history;
 pub mod signal;
 mod symptom;
 mod traces;
@@ -47,10 +50,11 @@ pub(crate) use inquiry::{Figures, Inquiry};
 pub(crate) use symptom::Scope;
 
 use amdahl::Target;
+use attribution::Attribution;
 use breadth::Breadth;
 use budget::Budget;
 use changes::{Candidates, Surroundings};
-use document::{Amdahl, Diagnosis, RuledOut, SCHEMA, Verdict};
+use document::{Amdahl, CauseKind, Diagnosis, RuledOut, SCHEMA, Verdict};
 use gap::Gap;
 use payload::Payloads;
 use profile::Profiles;
@@ -115,7 +119,8 @@ pub(crate) async fn within_scope(
     let symptoms = symptom::find(&inquiry, &scope, nanos(request.window)).await?;
     match &symptoms.main {
         Some(main) => {
-            let evidence = Box::pin(gather(&mut inquiry, main, request)).await?;
+            let all = symptoms.attribution.as_ref();
+            let evidence = Box::pin(gather(&mut inquiry, (main, all), request)).await?;
             explain(inquiry, &symptoms, main, evidence)
         }
         None => without_symptom(inquiry, &symptoms, request).await,
@@ -126,6 +131,7 @@ pub(crate) async fn within_scope(
 struct Evidence {
     symptom: Vec<String>,
     budget: Option<Budget>,
+    attribution: Attribution,
     breadth: Option<Breadth>,
     gaps: Vec<Gap>,
     payloads: Payloads,
@@ -140,12 +146,18 @@ struct Evidence {
 /// Takes all steps for one symptom.
 async fn gather(
     inquiry: &mut Inquiry<'_>,
-    main: &Regression,
+    (main, of_all_traces): (&Regression, Option<&Attribution>),
     request: &DiagnoseRequest,
 ) -> Result<Evidence, RulesError> {
     let (operation, periods) = (&main.operation, &main.periods);
     let symptom = symptom::note(inquiry, main).await?;
     let budget = budget::compute(inquiry, operation, periods).await?;
+    let mut attribution = match (of_all_traces, &budget) {
+        (Some(known), _) => known.clone(),
+        (None, Some(budget)) => attribution::attribute(&budget.now, &budget.before),
+        (None, None) => Attribution::default(),
+    };
+    attribution::note(inquiry, &mut attribution, periods).await?;
     let breadth = match &budget {
         Some(budget) => breadth::compute(inquiry, operation, budget, periods).await?,
         None => None,
@@ -173,6 +185,7 @@ async fn gather(
     Ok(Evidence {
         symptom,
         budget,
+        attribution,
         breadth,
         gaps,
         payloads,
@@ -260,6 +273,7 @@ fn explain(
         candidates: &evidence.candidates,
         reach: &evidence.reach,
         budget: evidence.budget.as_ref(),
+        attribution: &evidence.attribution,
         breadth: evidence.breadth.as_ref(),
         payloads: &evidence.payloads,
         gaps: &evidence.gaps,
@@ -317,6 +331,9 @@ fn summary(main: &Regression, conclusion: &verdict::Conclusion) -> String {
             deploy.version,
             deploy.time.clock()
         ),
+        None if cause.kind == CauseKind::Unknown => {
+            format!("something in {} itself, without a recorded change,", cause.service)
+        }
         None => format!("{} {}, without a recorded change", cause.kind.name(), cause.service),
     };
     format!("{what} made {subject} slow: {}", cause.mechanism.words())

@@ -39,13 +39,18 @@ pub(crate) fn robust_sigma(values: &[f64]) -> Option<f64> {
 /// How many standard errors a share has moved, on log-odds: `k` of `n` now and before. Half a sample
 /// is added to each side, so that shares of 0 and 1 have odds (Haldane, Anscombe).
 pub(crate) fn share_z(now: (f64, f64), before: (f64, f64)) -> f64 {
+    share_z_by(now, before, DESIGN_EFFECT)
+}
+
+/// The same for observations whose variance is this many times the binomial one.
+fn share_z_by(now: (f64, f64), before: (f64, f64), design_effect: f64) -> f64 {
     let (k1, n1, k0, n0) = (now.0, now.1, before.0, before.1);
     if n1 <= 0.0 || n0 <= 0.0 {
         return 0.0;
     }
     let logit = |k: f64, n: f64| ((k + 0.5) / (n - k + 0.5)).ln();
     let variance = |k: f64, n: f64| 1.0 / (k + 0.5) + 1.0 / (n - k + 0.5);
-    let error = (DESIGN_EFFECT * (variance(k1, n1) + variance(k0, n0))).sqrt();
+    let error = (design_effect * (variance(k1, n1) + variance(k0, n0))).sqrt();
     (logit(k1, n1) - logit(k0, n0)) / error
 }
 
@@ -55,6 +60,46 @@ pub(crate) fn share_margin(share: f64, n: f64) -> f64 {
         return 1.0;
     }
     Z_95 * (DESIGN_EFFECT * (share * (1.0 - share)).max(1.0 / n) / n).sqrt()
+}
+
+/// How many standard errors more values lie above a quantile of `before` than did before.
+pub(crate) fn above_share_z(now: &[f64], before: &[f64], q: f64, design_effect: f64) -> f64 {
+    let Some(threshold) = quantile(before, q) else { return 0.0 };
+    let above = |values: &[f64]| values.iter().filter(|value| **value > threshold).count() as f64;
+    let (now, before) = ((above(now), now.len() as f64), (above(before), before.len() as f64));
+    share_z_by(now, before, design_effect)
+}
+
+/// Chance that a standard normal value is at least this large. By the continued fraction of Mills'
+/// ratio above 2, by its series below: to a millionth (Abramowitz and Stegun, 26.2.11 and 26.2.14).
+pub(crate) fn normal_tail(z: f64) -> f64 {
+    if z < 0.0 {
+        return 1.0 - normal_tail(-z);
+    }
+    let density = (-z * z / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
+    if z > 2.0 {
+        let ratio = (1..=60).rev().fold(z, |rest, k| z + f64::from(k) / rest);
+        return density / ratio;
+    }
+    let (mut term, mut sum) = (z, z);
+    for k in 1..40 {
+        term *= z * z / f64::from(2 * k + 1);
+        sum += term;
+    }
+    0.5 - density * sum
+}
+
+/// Which of several tests are significant if at most this share of those that are may be so by
+/// chance (Benjamini and Hochberg, 1995). It holds under positive dependence.
+pub(crate) fn significant_of(tails: &[f64], false_discoveries: f64) -> Vec<bool> {
+    let mut sorted = tails.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let all = sorted.len() as f64;
+    let passes = |(rank, tail): (usize, &f64)| {
+        (*tail <= false_discoveries * (rank + 1) as f64 / all).then_some(*tail)
+    };
+    let limit = sorted.iter().enumerate().filter_map(passes).next_back();
+    tails.iter().map(|tail| limit.is_some_and(|limit| *tail <= limit)).collect()
 }
 
 #[expect(
@@ -68,7 +113,35 @@ fn index(position: f64) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::{median, quantile, robust_sigma, share_z};
+    use super::{
+        above_share_z, median, normal_tail, quantile, robust_sigma, share_z, significant_of,
+    };
+
+    #[test]
+    fn tails_are_those_of_the_tables() {
+        let known =
+            [(0.0, 0.5), (1.0, 0.158_655), (1.96, 0.024_998), (3.0, 0.001_350), (6.0, 9.87e-10)];
+        for (z, tail) in known {
+            assert!((normal_tail(z) / tail - 1.0).abs() < 1e-3, "{z}: {}", normal_tail(z));
+            assert!((normal_tail(-z) - (1.0 - tail)).abs() < 1e-5);
+        }
+    }
+
+    #[test]
+    fn of_many_tests_few_are_significant_by_chance() {
+        let uniform: Vec<f64> = (1..=100).map(|k| f64::from(k) / 100.0).collect();
+        assert!(!significant_of(&uniform, 0.05).contains(&true));
+        assert_eq!(significant_of(&[0.04, 0.001, 0.02, 0.9], 0.05), [false, true, true, false]);
+        assert!(significant_of(&[], 0.05).is_empty());
+    }
+
+    #[test]
+    fn a_slower_tail_shows_in_the_share_above_a_high_quantile() {
+        let calm: Vec<f64> = (0..200).map(f64::from).collect();
+        let slow: Vec<f64> = calm.iter().map(|v| if *v > 150.0 { v * 3.0 } else { *v }).collect();
+        assert!(above_share_z(&slow, &calm, 0.9, 1.0) > 3.0);
+        assert!(above_share_z(&calm, &calm, 0.9, 2.0).abs() < 0.1);
+    }
 
     #[test]
     fn a_wild_value_moves_neither_median_nor_sigma() {

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::attribution::Attribution;
 use super::breadth::Breadth;
 use super::budget::Budget;
 use super::changes::{Candidate, Candidates, OwnSignal, SignalKind};
@@ -70,6 +71,7 @@ pub(crate) struct Measured<'a> {
     pub(crate) candidates: &'a Candidates,
     pub(crate) reach: &'a BTreeMap<String, usize>,
     pub(crate) budget: Option<&'a Budget>,
+    pub(crate) attribution: &'a Attribution,
     pub(crate) breadth: Option<&'a Breadth>,
     pub(crate) payloads: &'a Payloads,
     pub(crate) gaps: &'a [Gap],
@@ -134,6 +136,7 @@ impl Weighed {
     fn cap(&self) -> f64 {
         match self.kind {
             CauseKind::Dependency => CONFIDENCE_DEPENDENCY_MAX,
+            CauseKind::Unknown if self.service.is_some() => CONFIDENCE_DEPENDENCY_MAX,
             _ => CONFIDENCE_MAX,
         }
     }
@@ -278,8 +281,11 @@ fn shown(weighed: &mut Weighed, mechanism: Mechanism, signal: &OwnSignal, reason
     weighed.term("own_signals", OWN_CHANGED, reason);
 }
 
-/// Share of the added time that is the service's own, calls to others left out.
+/// Share of the added time that comes from the service, calls to others left out.
 fn own_share(measured: &Measured<'_>, service: &str) -> f64 {
+    if measured.attribution.shown().next().is_some() {
+        return measured.attribution.share_of(service);
+    }
     let calls: BTreeSet<&str> = measured
         .breadth
         .iter()
@@ -423,7 +429,10 @@ fn dependencies(measured: &Measured<'_>) -> Vec<Weighed> {
         found.entry(producer.to_owned()).or_insert(weighed);
     }
     for (service, reason, findings) in slow_services(measured) {
-        let mut weighed = Weighed::new(CauseKind::Dependency, DEPENDENCY_PRIOR);
+        // Something in the symptom's own service is no dependency of it.
+        let is_own = service == measured.service;
+        let kind = if is_own { CauseKind::Unknown } else { CauseKind::Dependency };
+        let mut weighed = Weighed::new(kind, DEPENDENCY_PRIOR);
         weighed.service = Some(service.clone());
         weighed.mechanism = Mechanism::SlowerCode;
         weighed.is_shown = true;
@@ -435,16 +444,19 @@ fn dependencies(measured: &Measured<'_>) -> Vec<Weighed> {
     found.into_values().collect()
 }
 
-/// Services other than the symptom's in which most of the added time is.
+/// Services in which most of the added time is.
 fn slow_services(measured: &Measured<'_>) -> Vec<(String, String, Vec<String>)> {
     let mut slow = Vec::new();
     let words = |share: f64| figures::percent(100.0 * share);
-    for service in measured.reach.keys().filter(|name| *name != measured.service) {
-        let share = own_share(measured, service);
+    if let Some(added) = measured.attribution.main() {
+        let share = measured.attribution.share_of(&added.service);
         if share >= OWN_SHARE_MAIN {
-            let reason = format!("{} of the added time is its own", words(share));
-            slow.push((service.clone(), reason, Vec::new()));
+            let reason = format!("{} of the added time is {}", words(share), added.place());
+            slow.push((added.service.clone(), reason, added.findings.clone()));
         }
+    }
+    if !slow.is_empty() {
+        return slow;
     }
     for factor in measured.breadth.iter().flat_map(|breadth| &breadth.parts) {
         let part = &factor.part;

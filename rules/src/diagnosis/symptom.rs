@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use upriver_analyze::histogram::Histogram;
 use upriver_analyze::literal;
 
+use super::attribution::Attribution;
 use super::document::Symptom;
 use super::graph::Graph;
 use super::inquiry::{Inquiry, Reading};
 use super::onset::{self, Onset, P99_COUNT_MIN, RATIO_MIN};
 use super::reading::within;
+use super::short_history;
 use super::signal::{Operation, Signal};
 use crate::error::RulesError;
 use crate::escape;
@@ -19,11 +21,11 @@ use crate::statistics::quantile;
 use crate::time::{HOUR, Periods, Time, WEEK, Window};
 
 /// A regression of fewer milliseconds is not reported.
-const DELTA_MS_MIN: f64 = 2.0;
+pub(crate) const DELTA_MS_MIN: f64 = 2.0;
 /// With fewer requests in the window nothing is said about it.
 pub(crate) const COUNT_MIN: i64 = 50;
 /// Requests for a 95 % interval of the 90th percentile.
-const P90_COUNT_MIN: i64 = 36;
+pub(crate) const P90_COUNT_MIN: i64 = 36;
 /// How far back operations are looked for.
 const HISTORY: i64 = 30 * HOUR;
 /// Operations whose figures of the window are below this factor of a calm hour are not looked at
@@ -56,7 +58,7 @@ pub(crate) struct Regression {
     pub(crate) periods: Periods,
     pub(crate) measure: f64,
     pub(crate) reading: Reading,
-    method: String,
+    pub(crate) method: String,
 }
 
 impl Regression {
@@ -93,6 +95,8 @@ pub(crate) struct Symptoms {
     pub(crate) busiest: Option<Operation>,
     /// Requests in the window, of all operations in scope.
     pub(crate) requests: i64,
+    /// Where the added time of all traces comes from, where history is too short for more.
+    pub(crate) attribution: Option<Attribution>,
 }
 
 /// Tests every operation in scope.
@@ -117,8 +121,20 @@ pub(crate) async fn find(
     let busiest = current.iter().max_by_key(|(operation, h)| (h.count, *operation));
     let busiest = busiest.map(|(operation, _)| operation.clone());
     let requests = current.values().map(|durations| durations.count).sum();
-    let (main, others) = choose(&regressions, &graph);
-    Ok(Symptoms { main, others, busiest, requests })
+    let (mut main, mut others) = choose(&regressions, &graph);
+    let mut attribution = None;
+    if let Some((regression, added)) = short_history::find(inquiry, scope, window).await? {
+        // Few points may show a rise in a callee and not in those that wait for it.
+        let is_entry = main.as_ref().is_none_or(|main| {
+            let (caller, callee) = (&regression.operation.service, &main.operation.service);
+            caller != callee && graph.downstream(caller).contains_key(callee)
+        });
+        if is_entry {
+            others.extend(main.replace(regression));
+            attribution = Some(added);
+        }
+    }
+    Ok(Symptoms { main, others, busiest, requests, attribution })
 }
 
 fn condition(scope: &Scope) -> String {

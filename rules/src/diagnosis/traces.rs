@@ -34,12 +34,33 @@ pub(crate) struct Trace {
     pub(crate) root: usize,
 }
 
+impl Trace {
+    /// The spans from the root down, each with the number of spans above it.
+    pub(crate) fn top_down(&self) -> Vec<(usize, usize)> {
+        let mut seen = vec![false; self.spans.len()];
+        let mut order = vec![(self.root, 0)];
+        seen[self.root] = true;
+        let mut next = 0;
+        while let Some((index, depth)) = order.get(next).copied() {
+            for child in &self.spans[index].children {
+                if !std::mem::replace(&mut seen[*child], true) {
+                    order.push((*child, depth + 1));
+                }
+            }
+            next += 1;
+        }
+        order
+    }
+}
+
 /// Sampled traces of the symptom.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sample {
     pub(crate) traces: Vec<Trace>,
     pub(crate) groups: Groups,
     pub(crate) sql: String,
+    /// Length of the window.
+    pub(crate) seconds: f64,
 }
 
 /// Spans of the same service, name and kind are a group.
@@ -52,7 +73,7 @@ pub(crate) struct Groups {
 }
 
 impl Groups {
-    fn of(&mut self, operation: Operation, peer: Option<String>) -> usize {
+    pub(super) fn of(&mut self, operation: Operation, peer: Option<String>) -> usize {
         if let Some(group) = self.index.get(&operation) {
             let group = *group;
             if self.peers[group].is_none() {
@@ -74,25 +95,49 @@ pub(crate) async fn sample(
     operation: &Operation,
     window: Window,
 ) -> Result<Sample, RulesError> {
-    let sql = sample_sql(operation, window, inquiry.at);
+    let sql = sql_of(&is_operation(operation), window, inquiry.at);
+    let is_root = |span: &RawSpan| span.operation == *operation && contains(window, span);
+    read_sample(inquiry, (sql, window), is_root).await
+}
+
+/// Fetches traces of every kind that began in a window, from their first span on.
+pub(crate) async fn sample_entries(
+    inquiry: &Inquiry<'_>,
+    window: Window,
+) -> Result<Sample, RulesError> {
+    let is_entry = "parent_span_id IS NULL";
+    let sql = sql_of(is_entry, window, inquiry.at);
+    read_sample(inquiry, (sql, window), |span| span.parent.is_none() && contains(window, span))
+        .await
+}
+
+async fn read_sample(
+    inquiry: &Inquiry<'_>,
+    (sql, window): (String, Window),
+    is_root: impl Fn(&RawSpan) -> bool,
+) -> Result<Sample, RulesError> {
     let rows = inquiry.rows("sampled traces", &sql).await?;
     let raw = raw_spans(&rows)?;
-    let mut sample = Sample { sql, ..Sample::default() };
+    let mut sample = Sample { sql, seconds: window.seconds(), ..Sample::default() };
     let mut rest = raw.as_slice();
     while let Some(first) = rest.first() {
         let length = rest.iter().take_while(|span| span.trace_id == first.trace_id).count();
         let (spans, later) = rest.split_at(length);
         rest = later;
-        sample.traces.extend(trace(spans, operation, window, &mut sample.groups));
+        sample.traces.extend(trace(spans, &is_root, &mut sample.groups));
     }
     Ok(sample)
 }
 
-fn sample_sql(operation: &Operation, window: Window, at: Time) -> String {
+fn contains(window: Window, span: &RawSpan) -> bool {
+    (window.start.nanos()..window.end.nanos()).contains(&span.start)
+}
+
+fn sql_of(condition: &str, window: Window, at: Time) -> String {
     let wide = Window::new(window.start - MARGIN, (window.end + MARGIN).min(at));
     format!(
         "SELECT trace_id, span_id, parent_span_id, service_name, span_name, span_kind,\n  coalesce(peer_service, server_address) AS peer, start_unix_nano, duration_ns\nFROM spans\nWHERE trace_id IN (\n  SELECT trace_id FROM spans\n  WHERE {} AND {} AND {}\n  ORDER BY sha256(trace_id) LIMIT {SAMPLE_TRACES}\n)\nAND {} AND {}\nORDER BY trace_id, start_unix_nano, span_id, service_name, span_name",
-        is_operation(operation),
+        condition,
         within("time", window),
         ended(at),
         within("time", wide),
@@ -135,17 +180,14 @@ fn raw_spans(rows: &crate::rows::Rows) -> Result<Vec<RawSpan>, RulesError> {
     Ok(spans)
 }
 
-/// Builds the tree; `None` without a span of the symptom in the window. Where both sides of a call
+/// Builds the tree; `None` without a root. Where both sides of a call
 /// share one span id, the client's span is the parent of the server's.
 fn trace(
     raw: &[RawSpan],
-    symptom: &Operation,
-    window: Window,
+    is_root: impl Fn(&RawSpan) -> bool,
     groups: &mut Groups,
 ) -> Option<Trace> {
-    let in_window =
-        |span: &RawSpan| (window.start.nanos()..window.end.nanos()).contains(&span.start);
-    let root = raw.iter().position(|span| span.operation == *symptom && in_window(span))?;
+    let root = raw.iter().position(is_root)?;
     let mut by_id: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
     for (index, span) in raw.iter().enumerate() {
         by_id.entry(span.span_id).or_default().push(index);

@@ -11,6 +11,8 @@ use crate::time::{Periods, WEEK, Window};
 
 /// A rate within this factor is the same rate.
 const RATE_FACTOR: f64 = 1.3;
+/// Share of a window's minutes that must have spans of some service.
+const COVERAGE_MIN: f64 = 0.5;
 /// Errors rose if by this many points.
 const ERROR_POINTS: f64 = 1.0;
 /// A metric of browsers within this factor is the same.
@@ -48,6 +50,13 @@ async fn rate(
     operation: &Operation,
     (periods, traffic): (&Periods, &mut Traffic),
 ) -> Result<(), RulesError> {
+    if has_gaps(inquiry, periods.before).await? {
+        inquiry.not_measured(
+            format!("whether {} gets more requests", subject(operation)),
+            "most minutes of the baseline have no spans at all: it was not recorded throughout",
+        );
+        return Ok(());
+    }
     let signal = Signal::RequestRate { operation: operation.clone() };
     // The week before knows the hour of the day; where it has nothing, the hour before serves.
     let weekly = Periods { before: periods.now.earlier(WEEK), ..*periods };
@@ -83,6 +92,17 @@ async fn rate(
     }
     traffic.findings.extend(findings);
     Ok(())
+}
+
+/// Whether most minutes of a window have no spans of any service: a rate over it says nothing.
+async fn has_gaps(inquiry: &Inquiry<'_>, window: Window) -> Result<bool, RulesError> {
+    let sql = format!(
+        "SELECT count(DISTINCT time) AS minutes FROM operation_minutes WHERE {}",
+        within("time", window)
+    );
+    let rows = inquiry.rows("the minutes of the baseline", &sql).await?;
+    let minutes = rows.ints("minutes")?.first().copied().unwrap_or(0);
+    Ok((minutes as f64) < COVERAGE_MIN * (window.seconds() / 60.0).floor())
 }
 
 async fn errors(

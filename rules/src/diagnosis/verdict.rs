@@ -52,7 +52,7 @@ pub(crate) fn conclude(
 fn named(weighed: &[Weighed]) -> Option<&Weighed> {
     let (top, rest) = weighed.split_first()?;
     let ahead = rest.first().is_none_or(|next| top.weight - next.weight >= MARGIN_NAMED);
-    let is_cause = top.kind != CauseKind::Unknown && top.is_shown;
+    let is_cause = top.service.is_some() && top.is_shown;
     (is_cause && ahead && top.confidence >= CONFIDENCE_NAMED).then_some(top)
 }
 

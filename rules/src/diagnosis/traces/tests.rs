@@ -3,7 +3,6 @@
 use super::critical_path::{self_times, total};
 use super::{RawSpan, Sample, parts, trace};
 use crate::diagnosis::signal::Operation;
-use crate::time::{Time, Window};
 
 /// `(id, parent, service, name, kind, start, end)`.
 type Line<'a> = (i64, i64, &'a str, &'a str, &'a str, i64, i64);
@@ -30,9 +29,9 @@ fn sample(lines: &[Line<'_>]) -> Sample {
         })
         .collect();
     let mut sample = Sample::default();
-    let window = Window::new(Time::of(0), Time::of(1_000_000));
     let symptom = operation("shop", "POST /checkout", "SERVER");
-    sample.traces.extend(trace(&raw, &symptom, window, &mut sample.groups));
+    let is_root = |span: &RawSpan| span.operation == symptom;
+    sample.traces.extend(trace(&raw, is_root, &mut sample.groups));
     sample
 }
 

@@ -1,0 +1,178 @@
+//! The symptom where there is little to compare with: an hour or a few minutes before the window, as
+//! in a test run or a recorded incident.
+//!
+//! Series of points need healthy hours to say what is unusual. Without them the window is compared
+//! with all that is known of the time before it: whole traces of every kind, each group of requests and
+//! calls with itself. What is shown there names the symptom: the slower operation nearest the entry
+//! among those that the added time passes through.
+
+use std::collections::BTreeMap;
+
+use super::attribution::{Attribution, attribute};
+use super::inquiry::{Inquiry, Reading};
+use super::onset::{Onset, P99_COUNT_MIN, RATIO_MIN};
+use super::reading::within;
+use super::signal::{Operation, Signal};
+use super::symptom::{DELTA_MS_MIN, P90_COUNT_MIN, Regression, Scope};
+use super::traces::{self, Sample};
+use crate::error::RulesError;
+use crate::time::{HOUR, Periods, Window};
+
+/// With more history than this before the window, series are long enough to find a rise.
+const HISTORY_LONG: i64 = 6 * HOUR;
+/// Traces on each side, below which nothing is said.
+const TRACES_MIN: usize = 20;
+/// Operations whose figures are read, the nearest to the entry first.
+const OPERATIONS_MAX: usize = 8;
+/// Requests for a two-sided 95 % interval of each quantile (order statistics).
+const QUANTILES: [(f64, i64); 4] =
+    [(0.99, P99_COUNT_MIN), (0.9, P90_COUNT_MIN), (0.75, 13), (0.5, 6)];
+
+/// Finds the symptom; `None` where there is history enough, or nothing is shown.
+pub(crate) async fn find(
+    inquiry: &Inquiry<'_>,
+    scope: &Scope,
+    window: i64,
+) -> Result<Option<(Regression, Attribution)>, RulesError> {
+    let Some(periods) = periods(inquiry, window).await? else { return Ok(None) };
+    let now = traces::sample_entries(inquiry, periods.now).await?;
+    let before = traces::sample_entries(inquiry, periods.before).await?;
+    if now.traces.len() < TRACES_MIN || before.traces.len() < TRACES_MIN {
+        return Ok(None);
+    }
+    let attribution = attribute(&now, &before);
+    let Some(culprit) = attribution.main().map(|added| added.service.clone()) else {
+        return Ok(None);
+    };
+    for operation in slower_through(&culprit, (&now, &before), scope) {
+        if let Some((measure, reading)) = slower_quantile(inquiry, &operation, &periods).await? {
+            let onset = Onset {
+                onset: periods.now.start,
+                // It may have begun at any time in the window.
+                interval: periods.now,
+                baseline: periods.before,
+                quantile: measure,
+                resolution: window,
+            };
+            let method = "the window against all time before it, less than 6 hours: means of the same requests and calls, and the share of them above the earlier 90th percentile".to_owned();
+            let regression = Regression { operation, onset, periods, measure, reading, method };
+            return Ok(Some((regression, attribution)));
+        }
+    }
+    Ok(None)
+}
+
+/// The window and the time before it, if that is short. A window that reaches over more than half of
+/// what there is is cut to the later half.
+async fn periods(inquiry: &Inquiry<'_>, window: i64) -> Result<Option<Periods>, RulesError> {
+    let at = inquiry.at;
+    let wide = Window::new(at - 2 * HISTORY_LONG, at);
+    let sql = format!(
+        "SELECT min(time) AS first FROM spans WHERE parent_span_id IS NULL AND {}",
+        within("time", wide)
+    );
+    let rows = inquiry.rows("the first trace", &sql).await?;
+    let Some(first) = rows.times("first")?.first().copied().flatten() else { return Ok(None) };
+    let known = at.nanos() - first.nanos();
+    if known > HISTORY_LONG {
+        return Ok(None);
+    }
+    let start = at - window.min(known / 2);
+    Ok(Some(Periods { now: Window::new(start, at), before: Window::new(first, start), at }))
+}
+
+/// Operations in the scope that answer requests in which the culprit takes part and are slower at the
+/// mean: the nearest to the entry first, then by the time that was added.
+fn slower_through(
+    culprit: &str,
+    (now, before): (&Sample, &Sample),
+    scope: &Scope,
+) -> Vec<Operation> {
+    let (now, before) = (means_through(culprit, now), means_through(culprit, before));
+    let mut slower = Vec::new();
+    for (operation, after) in &now {
+        let Some(first) = before.get(operation).filter(|_| in_scope(scope, operation)) else {
+            continue;
+        };
+        let added = after.mean() - first.mean();
+        if added >= DELTA_MS_MIN * 1e6 && after.mean() >= RATIO_MIN * first.mean() {
+            slower.push((after.depth, added * after.count, operation));
+        }
+    }
+    slower
+        .sort_by(|a, b| a.0.cmp(&b.0).then_with(|| b.1.total_cmp(&a.1)).then_with(|| a.2.cmp(b.2)));
+    slower.into_iter().take(OPERATIONS_MAX).map(|(_, _, operation)| operation.clone()).collect()
+}
+
+/// Requests to an operation.
+struct Requests {
+    count: f64,
+    nanos: f64,
+    /// Least number of spans above one.
+    depth: usize,
+}
+
+impl Requests {
+    fn mean(&self) -> f64 {
+        self.nanos / self.count
+    }
+}
+
+fn means_through(culprit: &str, sample: &Sample) -> BTreeMap<Operation, Requests> {
+    let mut means = BTreeMap::<Operation, Requests>::new();
+    for trace in &sample.traces {
+        let operation = |index: usize| &sample.groups.operations[trace.spans[index].group];
+        let order = trace.top_down();
+        // From below, so that a span knows of all that it caused.
+        let mut passes = vec![false; trace.spans.len()];
+        for (index, _) in order.iter().rev() {
+            let peer = sample.groups.peers[trace.spans[*index].group].as_deref();
+            let children = &trace.spans[*index].children;
+            passes[*index] = operation(*index).service == culprit
+                || peer == Some(culprit)
+                || children.iter().any(|child| passes[*child]);
+        }
+        for (index, depth) in order {
+            let answers = matches!(&*operation(index).span_kind, "SERVER" | "CONSUMER");
+            if !answers || !passes[index] {
+                continue;
+            }
+            let entry = means.entry(operation(index).clone());
+            let requests = entry.or_insert(Requests { count: 0.0, nanos: 0.0, depth });
+            requests.count += 1.0;
+            requests.nanos += trace.spans[index].duration as f64;
+            requests.depth = requests.depth.min(depth);
+        }
+    }
+    means
+}
+
+fn in_scope(scope: &Scope, operation: &Operation) -> bool {
+    match scope {
+        Scope::Everything => true,
+        Scope::Services(services) => services.contains(&operation.service),
+        Scope::Operation { service, span_name } => {
+            operation.span_name == *span_name
+                && service.as_ref().is_none_or(|service| operation.service == *service)
+        }
+    }
+}
+
+/// The highest quantile that there are requests enough for and that is slower.
+async fn slower_quantile(
+    inquiry: &Inquiry<'_>,
+    operation: &Operation,
+    periods: &Periods,
+) -> Result<Option<(f64, Reading)>, RulesError> {
+    for (quantile, count_min) in QUANTILES {
+        let signal = Signal::Duration { operation: operation.clone(), quantile };
+        let reading = inquiry.read(signal, periods).await?;
+        let figures = reading.figures;
+        let is_slower = figures.ratio().is_some_and(|ratio| ratio >= RATIO_MIN)
+            && figures.difference().is_some_and(|delta| delta >= DELTA_MS_MIN);
+        if is_slower && figures.n >= count_min {
+            return Ok(Some((quantile, reading)));
+        }
+    }
+    Ok(None)
+}
