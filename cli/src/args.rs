@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Sql(SqlArgs),
     /// Read files or case folders into a data folder
     Import(ImportArgs),
+    /// Write a range of time as a folder that can be imported elsewhere
+    Export(ExportArgs),
     /// Changes to services
     #[command(subcommand)]
     Deploy(DeployCommand),
@@ -215,6 +217,25 @@ pub(crate) struct ImportArgs {
     /// Service of profiles that are given as single files
     #[arg(long)]
     pub(crate) service: Option<String>,
+}
+
+/// `upriver export`
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// First instant (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) from: jiff::Timestamp,
+    /// The instant before which the range ends (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    pub(crate) to: jiff::Timestamp,
+    /// Folder to write, new or empty
+    #[arg(long, short, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+    /// Replace an earlier export
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
 }
 
 /// `upriver deploy`
