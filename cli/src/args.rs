@@ -222,15 +222,21 @@ pub(crate) struct ImportArgs {
 /// `upriver export`
 #[derive(Debug, Args)]
 pub(crate) struct ExportArgs {
+    /// What this diagnosis read: its document (`-` for standard input), or the id of a stored one
+    #[arg(required_unless_present = "from", conflicts_with_all = ["from", "to"])]
+    pub(crate) diagnosis: Option<String>,
     /// First instant (RFC 3339)
-    #[arg(long, value_name = "TIME")]
-    pub(crate) from: jiff::Timestamp,
+    #[arg(long, value_name = "TIME", requires = "to")]
+    pub(crate) from: Option<jiff::Timestamp>,
     /// The instant before which the range ends (RFC 3339)
-    #[arg(long, value_name = "TIME")]
-    pub(crate) to: jiff::Timestamp,
+    #[arg(long, value_name = "TIME", requires = "from")]
+    pub(crate) to: Option<jiff::Timestamp>,
     /// Folder to write, new or empty
     #[arg(long, short, value_name = "DIR")]
     pub(crate) output: PathBuf,
+    /// Compress lines with zstd
+    #[arg(long)]
+    pub(crate) compress: bool,
     /// Replace an earlier export
     #[arg(long)]
     pub(crate) force: bool,

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use upriver_store::schema::{Column, Kind, Table};
 use upriver_testdata::scenario::Variant;
 
-use crate::binary::{Imported, Run, text, time, upriver};
+use crate::binary::{Imported, Run, text, time, upriver, with_input};
 use crate::server::{Serve, client};
 
 /// Everything that there can be.
@@ -214,6 +214,7 @@ fn whatever_was_sent_comes_back() {
 }
 
 /// Requests of real senders and where they go; none where they are not beside the repository.
+#[expect(clippy::print_stdout, reason = "what is left out is said")]
 fn fixtures() -> Vec<(PathBuf, &'static str)> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let folder = repository.parent().unwrap().join("shared/fixtures");
@@ -276,7 +277,19 @@ async fn requests_of_real_senders_come_back() {
         assert_eq!(read("from-server"), read("data-to-copy"), "{name}");
     }
     let (data, copy) = (place.path("data"), place.path("copy"));
-    same_rows(&data, &copy, &TELEMETRY, &[]);
+    let (metrics, others): (Vec<_>, Vec<_>) = TELEMETRY
+        .into_iter()
+        .partition(|table| matches!(table, Table::Metrics | Table::MetricHistograms));
+    same_rows(&data, &copy, &others, &[]);
+    same_rows(&data, &copy, &metrics, &["series_id"]);
+    // A series is known by its scope's attributes too, which only those of the specification have.
+    for table in ["metrics", "metric_histograms"] {
+        let series = format!(
+            "SELECT DISTINCT series_id FROM {table} WHERE service_name <> 'my.service' ORDER BY 1"
+        );
+        let series = [rows(&data, &series), rows(&copy, &series)];
+        assert!(series[0].len() > 2 && series[0] == series[1], "{table}");
+    }
     let profiles = [Table::Profiles, Table::ProfileSamples];
     // Samples with several instants of their own are several in pprof.
     same_rows(&data, &copy, &profiles, &[&NOT_KEPT[..], &["sample_count"]].concat());
@@ -322,6 +335,26 @@ fn an_incident_comes_back_with_its_rollups_and_its_diagnosis() {
     before.ended(1);
     assert_eq!(before.out, after.out);
     upriver(&["storage", "verify", "--data", text(&copy)]).ended(0);
+    // The same of what the diagnosis read alone, packed for a ticket.
+    fs::write(place.path("document.json"), &before.out).unwrap();
+    let (document, ticket) = (place.path("document.json"), place.path("ticket"));
+    let export = ["export", text(&document), "--data", text(&data), "-o", text(&ticket)];
+    upriver(&export).ended(0);
+    assert_eq!(fs::read_to_string(ticket.join("diagnosis.json")).unwrap(), before.out);
+    assert!(ticket.join("traces.jsonl.zst").is_file());
+    let manifest: Value =
+        serde_json::from_slice(&fs::read(ticket.join("bundle.json")).unwrap()).unwrap();
+    assert_eq!(manifest["to"], imported.at());
+    let id = serde_json::from_str::<Value>(&before.out).unwrap()["id"].clone();
+    assert_eq!(manifest["diagnosis"], id);
+    place.import("ticket", "reader");
+    assert_eq!(diagnose(&place.path("reader")).out, before.out);
+    // From standard input it is the same.
+    let piped = place.path("piped");
+    let export = ["export", "-", "--data", text(&data), "-o", text(&piped)];
+    with_input(&export, &before.out).ended(0);
+    let read = |folder: &Path| fs::read(folder.join("traces.jsonl.zst")).unwrap();
+    assert!(read(&ticket) == read(&piped), "the same bytes");
 }
 
 #[test]
@@ -349,6 +382,12 @@ fn what_cannot_be_exported_is_said_and_leaves_nothing() {
     let empty = ["--from", "2025-01-01T00:00:00Z", "--to", "2025-01-02T00:00:00Z"];
     place.export("data", "out", &empty).failed(&["there is nothing from", "hint"]);
     place.export("nowhere", "out", &day).failed(&["there is no data folder"]);
+    place.export("data", "out", &["0123"]).failed(&["no file and no stored diagnosis"]);
+    let case = place.path("case/deploys.jsonl");
+    place.export("data", "out", &[text(&case)]).failed(&["not the document of a diagnosis"]);
+    let usage = [&[text(&case)][..], &day].concat();
+    assert_eq!(place.export("data", "out", &usage).code, Some(2));
+    assert_eq!(place.export("data", "out", &day[..2]).code, Some(2));
     let names = |folder: &Path| -> Vec<_> {
         let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
         let mut names: Vec<_> = names.map(|name| name.to_string_lossy().into_owned()).collect();

@@ -2,18 +2,21 @@
 //! export leaves does not look like one that ended.
 
 use std::fs::{self, File};
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
+use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::args::ExportArgs;
+use super::diagnosed::Diagnosed;
 use crate::error::Advise;
 
 /// Says what the folder is. An import ignores it.
 const MANIFEST: &str = "bundle.json";
 const SCHEMA: &str = "upriver.bundle/v1";
+/// Half of the size of level 3 for lines that repeat their resource, at a speed that the queries have too.
+const ZSTD_LEVEL: i32 = 9;
 
 /// A folder that is not complete yet. Dropped, it is removed.
 #[derive(Debug)]
@@ -21,6 +24,7 @@ pub(super) struct Draft {
     path: PathBuf,
     output: PathBuf,
     files: Vec<Written>,
+    is_compressed: bool,
 }
 
 /// A file of the folder.
@@ -38,21 +42,26 @@ pub(super) struct Written {
 pub(super) struct Manifest {
     schema: &'static str,
     version: &'static str,
-    from: String,
-    to: String,
+    /// The diagnosis that the data is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    diagnosis: Option<String>,
+    pub(super) from: String,
+    pub(super) to: String,
     files: Vec<Written>,
 }
 
 impl Manifest {
-    /// What was asked for.
-    pub(super) fn new(args: &ExportArgs) -> Self {
-        Self {
-            schema: SCHEMA,
-            version: env!("CARGO_PKG_VERSION"),
-            from: args.from.to_string(),
-            to: args.to.to_string(),
-            files: Vec::new(),
-        }
+    /// Of the data of a range.
+    pub(super) fn of_range(from: Timestamp, to: Timestamp) -> Self {
+        let (from, to) = (from.to_string(), to.to_string());
+        let version = env!("CARGO_PKG_VERSION");
+        Self { schema: SCHEMA, version, diagnosis: None, from, to, files: Vec::new() }
+    }
+
+    /// Of what a diagnosis read.
+    pub(super) fn of_diagnosis(diagnosed: &Diagnosed) -> Self {
+        let of_range = Self::of_range(diagnosed.from, diagnosed.to);
+        Self { diagnosis: Some(diagnosed.id.clone()), ..of_range }
     }
 }
 
@@ -72,13 +81,24 @@ impl Draft {
         let path = parent.join(draft);
         fs::create_dir(&path)
             .with_context(|| format!("could not make the folder `{}`", path.display()))?;
-        Ok(Self { path, output: output.to_path_buf(), files: Vec::new() })
+        Ok(Self { path, output: output.to_path_buf(), files: Vec::new(), is_compressed: false })
+    }
+
+    /// Files of records are compressed from now on.
+    pub(super) fn compress(&mut self) {
+        self.is_compressed = true;
     }
 
     /// A file of records, made when the first one comes.
     pub(super) fn lines(&mut self, name: &str, of: &'static str) -> Records<'_> {
-        let written = Written { name: name.to_owned(), records: 0, of };
+        let suffix = if self.is_compressed { ".zst" } else { "" };
+        let written = Written { name: format!("{name}{suffix}"), records: 0, of };
         Records { draft: self, written, file: None }
+    }
+
+    /// A whole file that is not records.
+    pub(super) fn file(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
+        write(&self.path.join(name), bytes)
     }
 
     /// The files so far.
@@ -98,7 +118,7 @@ impl Draft {
         json.push(b'\n');
         write(&self.path.join(MANIFEST), &json)?;
         let output = &self.output;
-        let named = || -> std::io::Result<()> {
+        let named = || -> io::Result<()> {
             if output.exists() {
                 let old = self.path.with_extension("replaced");
                 fs::rename(output, &old)?;
@@ -145,7 +165,39 @@ fn check(output: &Path, force: bool) -> anyhow::Result<()> {
 pub(super) struct Records<'a> {
     draft: &'a mut Draft,
     written: Written,
-    file: Option<BufWriter<File>>,
+    file: Option<Sink>,
+}
+
+/// A file, plain or compressed.
+enum Sink {
+    Plain(BufWriter<File>),
+    Compressed(zstd::Encoder<'static, BufWriter<File>>),
+}
+
+impl Sink {
+    fn create(path: &Path, is_compressed: bool) -> io::Result<Self> {
+        let file = BufWriter::new(File::create(path)?);
+        if is_compressed {
+            return Ok(Self::Compressed(zstd::Encoder::new(file, ZSTD_LEVEL)?));
+        }
+        Ok(Self::Plain(file))
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Plain(file) => file.write_all(bytes),
+            Self::Compressed(file) => file.write_all(bytes),
+        }
+    }
+
+    /// Writes what is left; the file is on disk then.
+    fn end(self) -> io::Result<()> {
+        let file = match self {
+            Self::Plain(file) => file,
+            Self::Compressed(file) => file.finish()?,
+        };
+        file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+    }
 }
 
 impl Records<'_> {
@@ -154,7 +206,8 @@ impl Records<'_> {
         let path = self.draft.path.join(&self.written.name);
         let failed = || format!("could not write `{}`", path.display());
         if self.file.is_none() && !bytes.is_empty() {
-            self.file = Some(BufWriter::new(File::create(&path).with_context(failed)?));
+            let file = Sink::create(&path, self.draft.is_compressed);
+            self.file = Some(file.with_context(failed)?);
         }
         if let Some(file) = &mut self.file {
             file.write_all(bytes).with_context(failed)?;
@@ -172,8 +225,7 @@ impl Records<'_> {
     pub(super) fn end(self) -> anyhow::Result<()> {
         let Some(file) = self.file else { return Ok(()) };
         let failed = || format!("could not write `{}`", self.written.name);
-        let file = file.into_inner().map_err(std::io::IntoInnerError::into_error);
-        file.and_then(|file| file.sync_all()).with_context(failed)?;
+        file.end().with_context(failed)?;
         self.draft.files.push(self.written);
         Ok(())
     }

@@ -9,9 +9,9 @@ use upriver_store::time::UnixNanos;
 use super::rows::Source;
 use crate::error::Advise;
 
-/// Rows that are in memory at a time, with what belongs to them: some 50 MB of spans. A server answers
-/// with a million at most.
-const SLICE_ROWS: i64 = 20_000;
+/// Rows that are in memory at a time, with what belongs to them: some 25 MB of spans. A server answers
+/// with 256 MiB at most.
+const SLICE_ROWS: i64 = 10_000;
 
 const MICROSECOND: i64 = 1_000;
 const MINUTE: i64 = 60_000_000_000;

@@ -4,6 +4,7 @@ use anyhow::{Context, anyhow};
 use arrow::array::{Array, AsArray};
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Int64Type};
+use upriver_analyze::literal;
 use upriver_ingest::encode;
 use upriver_store::batch::TableBatch;
 use upriver_store::schema::Table;
@@ -36,6 +37,16 @@ impl Source {
         let first = batches.first().ok_or_else(|| anyhow!("the answer has no columns"))?;
         let rows = concat_batches(&first.schema(), &batches)?;
         Ok(encode::of_table(table, &rows)?)
+    }
+
+    /// The document of the stored diagnosis with this id.
+    pub(super) async fn stored_diagnosis(&self, id: &str) -> anyhow::Result<Option<Vec<u8>>> {
+        let id = literal::text(id);
+        let sql = format!("SELECT document FROM diagnoses WHERE id = {id} LIMIT 1");
+        let batches = self.0.query(&sql).await?;
+        let Some(row) = batches.iter().find(|rows| rows.num_rows() > 0) else { return Ok(None) };
+        let documents = cast(row.column(0), &DataType::Utf8)?;
+        Ok(Some(documents.as_string::<i32>().value(0).as_bytes().to_vec()))
     }
 
     /// The one row of integers that a query returns.
