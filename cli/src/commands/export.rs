@@ -36,18 +36,15 @@ pub(crate) async fn run(args: ExportArgs, output: &mut Output<'_>) -> anyhow::Re
     // Before anything is read: what is wrong with the folder does not depend on it.
     let mut draft = Draft::new(&args.output, args.force)?;
     let source = Source::new(Target::open(&args.source).await?);
-    let (manifest, range) = match &args.diagnosis {
-        Some(name) => {
-            let diagnosed = Diagnosed::find(name, &source).await?;
-            draft.compress();
-            draft.file(DIAGNOSIS, &diagnosed.json)?;
-            let range = Range::new(diagnosed.from, diagnosed.to)?;
-            (Manifest::of_diagnosis(&diagnosed), range)
-        }
-        None => {
-            let (from, to) = args.from.zip(args.to).context("no range is given")?;
-            (Manifest::of_range(from, to), Range::new(from, to)?)
-        }
+    let (manifest, range) = if let Some(name) = &args.diagnosis {
+        let diagnosed = Diagnosed::find(name, &source).await?;
+        draft.compress();
+        draft.file(DIAGNOSIS, &diagnosed.json)?;
+        let range = Range::new(diagnosed.from, diagnosed.to)?;
+        (Manifest::of_diagnosis(&diagnosed), range)
+    } else {
+        let (from, to) = args.from.zip(args.to).context("no range is given")?;
+        (Manifest::of_range(from, to), Range::new(from, to)?)
     };
     if args.compress {
         draft.compress();
