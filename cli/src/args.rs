@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Sql(SqlArgs),
     /// Read files or case folders into a data folder
     Import(ImportArgs),
+    /// Write a range of time as a folder that can be imported elsewhere
+    Export(ExportArgs),
     /// Changes to services
     #[command(subcommand)]
     Deploy(DeployCommand),
@@ -215,6 +217,31 @@ pub(crate) struct ImportArgs {
     /// Service of profiles that are given as single files
     #[arg(long)]
     pub(crate) service: Option<String>,
+}
+
+/// `upriver export`
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// What this diagnosis read: its document (`-` for standard input), or the id of a stored one
+    #[arg(required_unless_present = "from", conflicts_with_all = ["from", "to"])]
+    pub(crate) diagnosis: Option<String>,
+    /// First instant (RFC 3339)
+    #[arg(long, value_name = "TIME", requires = "to")]
+    pub(crate) from: Option<jiff::Timestamp>,
+    /// The instant before which the range ends (RFC 3339)
+    #[arg(long, value_name = "TIME", requires = "from")]
+    pub(crate) to: Option<jiff::Timestamp>,
+    /// Folder to write, new or empty
+    #[arg(long, short, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+    /// Compress lines with zstd
+    #[arg(long)]
+    pub(crate) compress: bool,
+    /// Replace an earlier export
+    #[arg(long)]
+    pub(crate) force: bool,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
 }
 
 /// `upriver deploy`

@@ -3,6 +3,7 @@
 pub(crate) mod demo;
 pub(crate) mod deploy;
 pub(crate) mod diagnose;
+pub(crate) mod export;
 pub(crate) mod import;
 pub(crate) mod key;
 pub(crate) mod rules;

@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::args::{Cli, Command, DeployCommand, KeyCommand, StorageCommand};
-use crate::commands::{demo, deploy, diagnose, import, key, rules, serve, sql, storage, verify};
+use crate::commands::{
+    demo, deploy, diagnose, export, import, key, rules, serve, sql, storage, verify,
+};
 use crate::error;
 use crate::output::{self, Output};
 
@@ -59,6 +61,7 @@ fn run(cli: Cli, output: &mut Output<'_>) -> anyhow::Result<Outcome> {
             Command::Verify(args) => verify::run(args, output).await,
             Command::Sql(args) => sql::run(args, output).await,
             Command::Import(args) => import::run(args, output).await,
+            Command::Export(args) => export::run(args, output).await,
             Command::Deploy(DeployCommand::List(args)) => deploy::list(args, output).await,
             Command::Deploy(DeployCommand::Record(args)) => deploy::record(args, output).await,
             Command::Storage(StorageCommand::Status(args)) => storage::status(args, output).await,

@@ -16,7 +16,8 @@
 //! | `commit`, `url`, `description` | `message`, `comment`, `title` for the last | texts |
 //! | `attributes` | | an object of further fields |
 //!
-//! `id` and `source` are ignored, so that what `upriver deploy list` prints can be sent back. Other
+//! `id`, `source` and `received_unix_nano` are ignored, so that what `upriver deploy list` prints and
+//! what `upriver export` writes can be sent back (an import believes the last of them). Other
 //! fields are kept as attributes, unless the name is so near to a known one that it must be a slip.
 //!
 //! What other tools send is turned into this form before it is logged, so that the log and the

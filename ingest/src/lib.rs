@@ -7,6 +7,7 @@
 //! | [`pprof`] | pprof profiles to rows |
 //! | [`frame_family`] | what a runtime or a well-known library does in a frame of a profile |
 //! | [`deploys`] | deploy events to rows |
+//! | [`encode`] | rows back into OTLP JSON lines, pprof and deploy events |
 //! | `server` | the doors: gRPC and HTTP receivers (feature `server`) |
 //!
 //! [`decode`] is the one way from a logged request to rows, on arrival and on replay alike.
@@ -20,6 +21,7 @@ use upriver_store::batch::TableBatch;
 use upriver_store::record::{Decode, DecodeFailure, LogRecord};
 
 pub mod deploys;
+pub mod encode;
 pub mod frame_family;
 pub mod otlp;
 pub mod pprof;

@@ -37,6 +37,7 @@ mod traces;
 mod wire;
 
 pub(crate) use attributes::AttributesBuilder;
+pub(crate) use keys::is_read_by_type;
 use wire::WireError;
 
 /// Turns an `ExportTraceServiceRequest` (protobuf) into rows of `spans`, `span_events` and

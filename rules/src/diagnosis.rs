@@ -67,6 +67,11 @@ use crate::error::RulesError;
 use crate::figures;
 use crate::time::{HOUR, Periods, Time, Window, nanos};
 
+/// What a diagnosis reads lies this long before its instant, but for older versions of services, which
+/// say of an inferred change whether it is a deploy or a rollback: last week beside the hours in which
+/// symptoms, onsets and changes are looked for.
+pub const READS: Duration = Duration::from_hours(7 * 24 + 30);
+
 /// What is asked.
 #[derive(Clone, Debug)]
 pub struct DiagnoseRequest {

@@ -28,6 +28,6 @@ pub mod time;
 pub mod verify;
 
 pub use diagnosis::document::Diagnosis;
-pub use diagnosis::{DiagnoseRequest, diagnose};
+pub use diagnosis::{DiagnoseRequest, READS, diagnose};
 pub use error::RulesError;
 pub use verify::{Verification, VerifyRequest, VerifyTarget, verify};

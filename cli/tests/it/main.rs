@@ -5,6 +5,7 @@
 mod binary;
 mod bucket;
 mod crash;
+mod export;
 mod import;
 mod incident;
 mod layouts;

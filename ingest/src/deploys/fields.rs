@@ -145,7 +145,9 @@ impl Fields {
 
     /// What is left: the object `attributes`, and all fields that nobody took.
     pub(super) fn attributes(mut self) -> Result<Vec<(String, String)>, String> {
-        drop(self.take(&["id", "source"]));
+        for ignored in ["id", "source", "received_unix_nano"] {
+            drop(self.take(&[ignored]));
+        }
         let mut attributes = match self.take(&["attributes"])? {
             None => Vec::new(),
             Some((_, Value::Object(attributes))) => texts(attributes)?,

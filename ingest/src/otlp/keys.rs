@@ -55,6 +55,15 @@ impl<'a> Keys<'a> {
     }
 }
 
+/// Whether more is read of this attribute than its text: a number, a truth value or a list means
+/// something else there than a text that looks the same.
+pub(crate) fn is_read_by_type(key: &str) -> bool {
+    let column = promoted::column_of(key);
+    matches!(column, Some(Column::HttpStatus(_) | Column::MessagingUnnamed))
+        || payload_sizes::body_size_of(key).is_some()
+        || payload_sizes::messages::is_size(key)
+}
+
 /// The name of a key.
 pub(super) fn text(name: &[u8]) -> Result<&str, WireError> {
     std::str::from_utf8(name)

@@ -2,8 +2,11 @@
 
 use std::borrow::Cow;
 
+use upriver_store::time::UnixNanos;
+
 use super::message::Label;
 use super::tables::Texts;
+use crate::encode::SAMPLE_TIME;
 use crate::profiles::rows::Labels;
 
 /// Label with the span that ran: 16 hexadecimal digits, or a number.
@@ -21,6 +24,8 @@ pub(super) struct SampleLabels<'a> {
     pub(super) span_id: Option<i64>,
     /// Its trace.
     pub(super) trace_id: Option<[u8; 16]>,
+    /// The sample's own instant, which only our own exports say.
+    pub(super) time: Option<UnixNanos>,
 }
 
 impl<'a> SampleLabels<'a> {
@@ -53,6 +58,10 @@ impl<'a> SampleLabels<'a> {
     fn take_number(&mut self, key: &'a str, label: &Label, texts: &'a Texts<'_>) {
         if key == SPAN_ID && label.num != 0 {
             self.span_id = Some(label.num);
+            return;
+        }
+        if key == SAMPLE_TIME && label.num > 0 {
+            self.time = Some(UnixNanos(label.num));
             return;
         }
         self.insert(key.into(), label.num.to_string().into());

@@ -57,7 +57,7 @@ impl Source<'_> {
             let measured = Measured {
                 what: *sample_type,
                 value: *value,
-                time: self.logged.origin.start,
+                time: labels.time.unwrap_or(self.logged.origin.start),
                 stack,
                 stack_id,
                 span_id: labels.span_id,

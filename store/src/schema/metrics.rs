@@ -28,6 +28,7 @@ pub(super) const METRICS: Definition = Definition {
         optional("deployment_environment_name", Text, "Environment."),
         optional("service_instance_id", Text, "Instance."),
         optional("scope_name", Text, "Instrumentation scope."),
+        optional("scope_version", Text, "Version of the instrumentation scope."),
         optional("exemplar_span_id", Int, "Span of the first exemplar."),
         optional("exemplar_trace_id", TraceId, "Trace of the first exemplar."),
         column("attributes", Attributes, "Attributes of the data point."),
@@ -58,6 +59,7 @@ pub(super) const METRIC_HISTOGRAMS: Definition = Definition {
         optional("deployment_environment_name", Text, "Environment."),
         optional("service_instance_id", Text, "Instance."),
         optional("scope_name", Text, "Instrumentation scope."),
+        optional("scope_version", Text, "Version of the instrumentation scope."),
         optional(
             "explicit_bounds",
             FloatList,

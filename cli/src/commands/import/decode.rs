@@ -108,7 +108,8 @@ fn decode_line(kind: Kind, line: Vec<u8>) -> anyhow::Result<Decoded> {
         }
         _ => (record_kind::DEPLOYS, line),
     };
-    let record = LogRecord { kind, received: NO_ARRIVAL, payload: Bytes::from(payload) };
+    let received = if kind == record_kind::DEPLOYS { received(&payload) } else { NO_ARRIVAL };
+    let record = LogRecord { kind, received, payload: Bytes::from(payload) };
     let decoded = decode(&record)?;
     let lacking = match kind {
         record_kind::OTLP_LOGS => "a log record without `timeUnixNano` or `observedTimeUnixNano`",
@@ -120,6 +121,16 @@ fn decode_line(kind: Kind, line: Vec<u8>) -> anyhow::Result<Decoded> {
         "{lacking}: an import has no instant of arrival to take instead"
     );
     Ok(decoded)
+}
+
+/// When a change was received, where the line says so, as those of an export do.
+fn received(line: &[u8]) -> UnixNanos {
+    #[derive(serde::Deserialize)]
+    struct Received {
+        received_unix_nano: i64,
+    }
+    let received = serde_json::from_slice::<Received>(line);
+    received.map_or(NO_ARRIVAL, |line| UnixNanos(line.received_unix_nano))
 }
 
 fn decode_profile(upload: PprofUpload, path: &Path) -> anyhow::Result<Decoded> {

@@ -34,6 +34,7 @@ table_rows! {
         deployment_environment_name: TextBuilder,
         service_instance_id: TextBuilder,
         scope_name: TextBuilder,
+        scope_version: TextBuilder,
         explicit_bounds: FloatListBuilder,
         bucket_counts: IntListBuilder,
         scale: IntBuilder,
@@ -218,6 +219,7 @@ impl HistogramRows {
         self.unit.append_value(metric.unit);
         self.temporality.append_option(metric.temporality);
         self.scope_name.append_option(metric.sender.scope.name);
+        self.scope_version.append_option(metric.sender.scope.version);
         self.service_name.append_value(&resource.service_name);
         self.service_version.append_option(resource.service_version.as_deref());
         self.deployment_environment_name.append_option(resource.environment.as_deref());

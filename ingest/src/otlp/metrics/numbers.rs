@@ -31,6 +31,7 @@ table_rows! {
         deployment_environment_name: TextBuilder,
         service_instance_id: TextBuilder,
         scope_name: TextBuilder,
+        scope_version: TextBuilder,
         exemplar_span_id: IntBuilder,
         exemplar_trace_id: BytesBuilder,
         attributes: AttributesBuilder,
@@ -160,6 +161,7 @@ impl NumberRows {
         self.temporality.append_option(metric.temporality);
         self.is_monotonic.append_option(metric.is_monotonic);
         self.scope_name.append_option(metric.sender.scope.name);
+        self.scope_version.append_option(metric.sender.scope.version);
         self.service_name.append_value(&resource.service_name);
         self.service_version.append_option(resource.service_version.as_deref());
         self.deployment_environment_name.append_option(resource.environment.as_deref());

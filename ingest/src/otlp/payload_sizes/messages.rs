@@ -12,6 +12,11 @@ const TYPE: [&str; 2] = ["rpc.message.type", "message.type"];
 const COMPRESSED: [&str; 2] = ["rpc.message.compressed_size", "message.compressed_size"];
 const UNCOMPRESSED: [&str; 2] = ["rpc.message.uncompressed_size", "message.uncompressed_size"];
 
+/// Whether the attribute is the size of a message.
+pub(in crate::otlp) fn is_size(key: &str) -> bool {
+    COMPRESSED.contains(&key) || UNCOMPRESSED.contains(&key)
+}
+
 /// What the events of a span say of its messages.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::otlp) struct Messages {

@@ -1,0 +1,80 @@
+//! `upriver export`: a range of time, or what a diagnosis read, as a folder that `upriver import` takes.
+//!
+//! | module | is |
+//! |---|---|
+//! | `range` | instants from one to another, cut into slices that fit into memory |
+//! | `rows` | rows of a slice, from a server or a folder |
+//! | `bundle` | a case: OTLP JSON lines, pprof files, deploy events |
+//! | `diagnosed` | which range a diagnosis was made from |
+//! | `folder` | the folder while it is written, and its name once it is complete |
+
+mod bundle;
+mod diagnosed;
+mod folder;
+mod range;
+mod rows;
+
+use anyhow::{Context, anyhow};
+use indicatif::ProgressBar;
+
+use crate::args::ExportArgs;
+use crate::error::Advise;
+use crate::output::Output;
+use crate::run::Outcome;
+use crate::target::Target;
+
+use diagnosed::Diagnosed;
+use folder::{Draft, Manifest};
+use range::Range;
+use rows::Source;
+
+/// The document that the data was exported for. An import ignores it.
+const DIAGNOSIS: &str = "diagnosis.json";
+
+/// Writes the folder, and says what is in it.
+pub(crate) async fn run(args: ExportArgs, output: &mut Output<'_>) -> anyhow::Result<Outcome> {
+    // Before anything is read: what is wrong with the folder does not depend on it.
+    let mut draft = Draft::new(&args.output, args.force)?;
+    let source = Source::new(Target::open(&args.source).await?);
+    let (manifest, range) = if let Some(name) = &args.diagnosis {
+        let diagnosed = Diagnosed::find(name, &source).await?;
+        draft.compress();
+        draft.file(DIAGNOSIS, &diagnosed.json)?;
+        let range = Range::new(diagnosed.from, diagnosed.to)?;
+        (Manifest::of_diagnosis(&diagnosed), range)
+    } else {
+        let (from, to) = args.from.zip(args.to).context("no range is given")?;
+        (Manifest::of_range(from, to), Range::new(from, to)?)
+    };
+    if args.compress {
+        draft.compress();
+    }
+    write(&source, range, &mut draft, output).await?;
+    if draft.is_empty() {
+        let nothing = anyhow!("there is nothing from {} to {}", manifest.from, manifest.to);
+        return Err(nothing).hint(
+            "`upriver sql 'SELECT min(time), max(time) FROM spans'` says from when to when there are spans",
+        );
+    }
+    let name = args.output.display();
+    for file in draft.files() {
+        output.note(format!("{name}/{}: {} {}", file.name, file.records, file.of))?;
+    }
+    draft.finish(manifest)?;
+    Ok(Outcome::Done)
+}
+
+async fn write(
+    source: &Source,
+    range: Range,
+    draft: &mut Draft,
+    output: &mut Output<'_>,
+) -> anyhow::Result<()> {
+    let progress = ProgressBar::new_spinner();
+    let written = bundle::write(source, range, draft, &progress).await;
+    progress.finish_and_clear();
+    for lost in written? {
+        output.note(format!("warning: {lost}"))?;
+    }
+    Ok(())
+}
