@@ -26,11 +26,12 @@ def judge(document, label):
     record["top3"] = any(is_service(h, cause) for h in first_services(ranked, 3) for cause in causes)
     match = next((cause for cause in causes if named and is_service(named, cause)), None)
     cause = match or (causes[0] if causes else None)
-    record["kind_ok"] = bool(named and cause and cause["kind"] in ("any", named["kind"]))
-    mechanisms = (cause or {}).get("mechanism") or []
-    record["mechanism_ok"] = bool(named and ("any" in mechanisms or named["mechanism"] in mechanisms))
-    record["deploy_expected"] = bool(cause and cause.get("deploy_id"))
-    record["deploy_ok"] = bool(blamed and cause and blamed["id"] == cause.get("deploy_id"))
+    # A kind or mechanism that may be any is right where the service is.
+    record["kind_ok"] = bool(match and match["kind"] in ("any", named["kind"]))
+    mechanisms = (match or {}).get("mechanism") or []
+    record["mechanism_ok"] = bool(match and ("any" in mechanisms or named["mechanism"] in mechanisms))
+    record["deploy_expected"] = bool(cause and cause.get("deploy_version"))
+    record["deploy_ok"] = bool(match and is_deploy(blamed, match))
     record["right"] = is_right(named, causes, record)
     record["confidence"], record["first_right"] = first_confidence(ranked, causes, expected)
     return record
@@ -44,6 +45,15 @@ def acceptable_causes(expected):
 
 def is_service(named, cause):
     return bool(cause) and named.get("service") is not None and named["service"] == cause["service"]
+
+
+def is_deploy(blamed, cause):
+    """By id, or by version where no pipeline reported the change and its id is therefore not known."""
+    if not blamed or not cause.get("deploy_version"):
+        return False
+    if cause.get("deploy_id"):
+        return blamed["id"] == cause["deploy_id"]
+    return blamed["version"] == cause["deploy_version"]
 
 
 def first_services(ranked, count):
@@ -78,7 +88,7 @@ def first_confidence(ranked, causes, expected):
             continue
         deploy = hypothesis.get("deploy")
         matches = [cause for cause in causes if is_service(hypothesis, cause)]
-        right = any(not deploy or deploy["id"] == cause.get("deploy_id") for cause in matches)
+        right = any(not deploy or is_deploy(deploy, cause) for cause in matches)
         return hypothesis["confidence"], right and not blames_wrongly(deploy, expected)
     return None, None
 
