@@ -32,7 +32,7 @@ def judge(document, label):
     record["mechanism_ok"] = bool(match and ("any" in mechanisms or named["mechanism"] in mechanisms))
     record["deploy_expected"] = bool(cause and cause.get("deploy_version"))
     record["deploy_ok"] = bool(match and is_deploy(blamed, match))
-    record["right"] = is_right(named, causes, record)
+    record["right"] = is_right(named, match, record)
     record["confidence"], record["first_right"] = first_confidence(ranked, causes, expected)
     return record
 
@@ -74,11 +74,11 @@ def blames_wrongly(blamed, expected):
     return bool(expected.get("no_deploy_blame")) or blamed["id"] in expected.get("must_not_blame", ())
 
 
-def is_right(named, causes, record):
-    """What is said is true: the service, and the change where one is blamed."""
+def is_right(named, match, record):
+    """What is said is true: the service, and the change if one did it; no change if none did."""
     if named is None or record["blamed_wrongly"]:
         return False
-    return record["named_right"] and (not named.get("deploy") or record["deploy_ok"] or not causes)
+    return record["named_right"] and record["deploy_ok"] == bool(match and match.get("deploy_version"))
 
 
 def first_confidence(ranked, causes, expected):

@@ -70,12 +70,14 @@ pub struct Options {
     pub seed: u64,
     /// Hours of healthy traffic before it begins.
     pub history_hours: u32,
+    /// Share of the usual number of spans: less for tests.
+    pub size: f64,
 }
 
 impl Options {
     /// A case with two hours of history.
     pub fn new(family: Family, seed: u64) -> Self {
-        Self { family, seed, history_hours: 2 }
+        Self { family, seed, history_hours: 2, size: 1.0 }
     }
 }
 
@@ -146,7 +148,7 @@ impl Incident {
             sampled: setting.sampled,
             skew,
         };
-        world.rate = rate(&world, &mut drawn);
+        world.rate = rate(&world, &mut drawn) * options.size;
         calibrate(&plan, &mut world, wanted, &random(options, Purpose::Trial, 0));
         let shifts = shifts(&plan);
         Self { options, world, plan, shifts, setting }
