@@ -30,6 +30,10 @@ SCHEMA = "upriver.evaluation/v1"
 
 def main():
     arguments = parse()
+    if arguments.tables:
+        document = json.loads(arguments.tables.read_text())
+        print(report.page(document["records"], without=document["without"]))
+        return 0
     upriver = Upriver(arguments.binary)
     wanted = select(arguments)
     say(f"{len(wanted)} cases")
@@ -47,7 +51,8 @@ def main():
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--binary", required=True, type=Path, help="the upriver binary")
+    parser.add_argument("--binary", type=Path, help="the upriver binary")
+    parser.add_argument("--tables", type=Path, help="print the tables of an earlier run's file, and end")
     parser.add_argument("--generator", type=Path, help="the generator; without it, recorded cases alone")
     parser.add_argument("--short", action="store_true", help="one seed of a few families, nothing recorded")
     parser.add_argument("--families", help="generated families, by comma")

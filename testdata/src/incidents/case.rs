@@ -270,7 +270,10 @@ impl Incident {
             no_deploy_blame: root_cause.as_ref().is_none_or(|cause| cause.deploy_version.is_none()),
             root_cause,
             also_acceptable: causes,
-            must_not_blame: must_not_blame(&self.world.changes, self.plan.change),
+            must_not_blame: must_not_blame(
+                &self.world.changes,
+                self.plan.change.filter(|_| !self.plan.family.is_healthy()),
+            ),
         }
     }
 }

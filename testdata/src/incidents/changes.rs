@@ -14,9 +14,6 @@ const STAGGER: i64 = 20 * SECOND;
 const OUTSIDE: [&str; 4] = ["data-warehouse", "admin-console", "mail-batch", "build-cache"];
 /// Share of the deploys that is theirs.
 const OUTSIDE_SHARE: f64 = 0.2;
-/// Changes that nothing hangs on stay this far away from the one that matters.
-const APART: i64 = 2 * MINUTE;
-
 /// A change to a service.
 #[derive(Clone, Debug)]
 pub(crate) struct Change {
@@ -108,10 +105,10 @@ impl Changes {
         let mut instant = start + whole(gap * random.random::<f64>());
         while instant < end {
             let service = random.random_range(0..topology.services.len());
-            let is_free = planned.iter().all(|(other, of)| {
-                (other - instant).abs() > APART
-                    && (*of != Some(service) || instant < other - HOUR / 2)
-            });
+            // A service that the story is about is left alone from half an hour before its change.
+            let is_free = planned
+                .iter()
+                .all(|(other, of)| *of != Some(service) || instant < other - HOUR / 2);
             if random.random_bool(OUTSIDE_SHARE) {
                 let name = OUTSIDE[random.random_range(0..OUTSIDE.len())].to_owned();
                 self.push(None, name, (instant, 1));

@@ -129,21 +129,21 @@ impl Plan {
             }
             _ => return,
         };
-        let index = self.changes.plan(topology, service, onset);
+        let index = self.changes.plan(topology, service, onset - lag(random));
         self.change = Some(index);
         let change = &mut self.changes.all[index];
         match self.family {
             Family::ConfigChange | Family::FeatureFlag => {
                 change.kind =
                     if self.family == Family::ConfigChange { "config" } else { "feature_flag" };
-                change.start = onset - random.random_range(0..60) * SECOND;
                 change.end = Some(change.start);
             }
             Family::Canary => (change.instances, change.end) = (1, None),
             Family::UnrecordedDeploy => change.is_recorded = false,
             Family::SimultaneousDeploys => {
                 for other in self.site.others.iter().take(2) {
-                    let start = onset + random.random_range(-20..20) * SECOND;
+                    let start =
+                        self.changes.all[index].start + random.random_range(-20..20) * SECOND;
                     self.changes.plan(topology, *other, start);
                 }
             }
@@ -299,6 +299,16 @@ impl Plan {
             | Family::NetworkDelay => vec![cause("dependency", name(target), &["any"])],
             _ => Vec::new(),
         }
+    }
+}
+
+/// How long after the start of a rollout it shows: at once, or when a cache has run out, a timer has
+/// fired, a queue has filled.
+fn lag(random: &mut ChaCha8Rng) -> i64 {
+    if random.random_bool(0.5) {
+        random.random_range(0..60) * SECOND
+    } else {
+        random.random_range(2 * 60..18 * 60) * SECOND
     }
 }
 
