@@ -34,6 +34,8 @@ def main():
         document = json.loads(arguments.tables.read_text())
         print(report.page(document["records"], without=document["without"]))
         return 0
+    if not arguments.binary:
+        sys.exit("--binary is missing: the upriver binary")
     upriver = Upriver(arguments.binary)
     wanted = select(arguments)
     say(f"{len(wanted)} cases")
