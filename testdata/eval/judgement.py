@@ -110,7 +110,7 @@ def judge_rankings(rankings, label):
     deploys = {cause.get("deploy_id") for cause in causes} - {None}
     known = rankings["services"]
     record = {"random": {"top1": share(names, known, 1), "top3": share(names, known, 3)}}
-    for rule in ("nearest_deploy", "duration_ratio", "robust_z"):
+    for rule in ("nearest_deploy", "duration_ratio", "robust_z", "delta_budget"):
         first = rankings[rule]
         record[rule] = {
             "top1": float(bool(names & set(first[:1]))),

@@ -1,6 +1,7 @@
 """Simple rules to be better than. They are told where the incident is and what healthy time before it
 is, which the diagnosis has to find by itself; the figures they rank come from the imported data."""
 
+import math
 import statistics
 from collections import defaultdict
 
@@ -14,6 +15,13 @@ COUNT_MIN = 3
 # A series that does not scatter still has a scale: this share of its median.
 SCALE_MIN = 0.02
 NANOS = 1_000_000_000
+# A part became slower by so many milliseconds and standard errors of the rank sum (two-sided 5 %).
+DELTA_MS_MIN = 2.0
+RANK_Z_MIN = 2.0
+# Observations on each side of a rank-sum test.
+RANKED_MIN = 4
+# Calls to so many callees, and to this share of them, became slower outside of them: it is the caller.
+CALLEES_MIN, CALLEES_SHARE = 3, 0.5
 
 
 class Windows:
@@ -45,6 +53,7 @@ def rankings(upriver, data, label):
         "nearest_deploy_id": deploy["id"] if deploy else None,
         "duration_ratio": largest_ratio(upriver, data, windows),
         "robust_z": robust_z(upriver, data, windows),
+        "delta_budget": delta_budget(upriver, data, label, windows),
     }
 
 
@@ -117,6 +126,73 @@ def series(upriver, data, windows):
             side = "now" if row["now"] else "before"
             found[row["s"], row["o"], row["k"]][side].append(row["v"])
     return found
+
+
+def delta_budget(upriver, data, label, windows):
+    """By the milliseconds that a service adds to a mean request: its self times, and for its calls what
+    the client waits longer than the server works, where a rank-sum test shows it. A gap is credited to
+    the callee; where the gaps to most callees of a caller rose, to the caller, whose processor is busy."""
+    entry = (label.get("symptom") or {}).get("service")
+    requests, groups = parts(upriver, data, entry, windows)
+    risen, callees = defaultdict(set), defaultdict(set)
+    added = {}
+    for (service, caller, name), sides in groups.items():
+        now, before = sides["now"], sides["before"]
+        if min(len(now), len(before)) < RANKED_MIN:
+            continue
+        delta = statistics.fmean(now) - statistics.fmean(before)
+        is_slower = delta > DELTA_MS_MIN and rank_z(now, before) > RANK_Z_MIN
+        if caller:
+            callees[caller].add(service)
+        if is_slower:
+            added[service, caller, name] = delta * len(now) / max(1, requests)
+            if caller:
+                risen[caller].add(service)
+    scores = defaultdict(float)
+    for (service, caller, _), ms in added.items():
+        busy = len(risen[caller]) >= max(CALLEES_MIN, CALLEES_SHARE * len(callees[caller])) if caller else False
+        scores[caller if busy else service] += ms
+    return ordered(scores)
+
+
+def parts(upriver, data, entry, windows):
+    """Requests at the entry now, and milliseconds of each span: `(service, caller, name)` to both sides;
+    the caller of a self time is none."""
+    both, is_now = windows.sides("c.time")
+    own = upriver.sql(
+        data,
+        f"SELECT c.service_name AS s, c.span_name || c.span_kind AS o, {is_now} AS now, "
+        "c.self_time_ns / 1e6 AS v FROM spans AS c "
+        f"WHERE c.span_kind <> 'CLIENT' AND c.self_time_ns IS NOT NULL AND {both}",
+    )
+    gaps = upriver.sql(
+        data,
+        "SELECT coalesce(s.service_name, c.server_address, c.peer_service) AS s, c.service_name AS c, "
+        f"c.span_name AS o, {is_now} AS now, (c.duration_ns - coalesce(s.duration_ns, 0)) / 1e6 AS v "
+        "FROM spans AS c LEFT JOIN spans AS s ON s.trace_id = c.trace_id "
+        "AND s.parent_span_id = c.span_id AND s.span_kind = 'SERVER' "
+        f"WHERE c.span_kind = 'CLIENT' AND {both}",
+    )
+    start, end = map(rfc3339, windows.now)
+    of_entry = f"service_name = '{entry}' AND " if entry else ""
+    count = upriver.sql(
+        data,
+        f"SELECT count(*) AS n FROM spans WHERE {of_entry}span_kind = 'SERVER' "
+        f"AND time >= TIMESTAMP '{start}' AND time < TIMESTAMP '{end}'",
+    )
+    groups = defaultdict(lambda: {"now": [], "before": []})
+    for row in own + gaps:
+        if row["s"]:
+            groups[row["s"], row.get("c"), row["o"]]["now" if row["now"] else "before"].append(row["v"])
+    return count[0]["n"], groups
+
+
+def rank_z(now, before):
+    """Standard errors by which the rank sum of the first exceeds what chance gives."""
+    ranked = sorted([(value, True) for value in now] + [(value, False) for value in before])
+    ranks = sum(rank for rank, (_, is_now) in enumerate(ranked, 1) if is_now)
+    n, m = len(now), len(before)
+    return (ranks - n * (n + 1) / 2 - n * m / 2) / math.sqrt(n * m * (n + m + 1) / 12)
 
 
 def ordered(scores):

@@ -90,7 +90,7 @@ def figures(group):
 
 
 def rules(records):
-    names = ("random", "nearest_deploy", "duration_ratio", "robust_z")
+    names = ("random", "nearest_deploy", "duration_ratio", "robust_z", "delta_budget")
     groups = defaultdict(list)
     for record in records:
         if "rules" in record:
@@ -101,11 +101,16 @@ def rules(records):
     for family in order:
         group = groups[family]
         row = [family, len(group), part(r["blind"]["top1"] for r in group)]
-        row += [f"{sum(r['rules'][name]['top1'] for r in group) / len(group):.2f}" for name in names]
+        row += [average(r["rules"][name]["top1"] for r in group if name in r["rules"]) for name in names]
         row.append(part(r["rules"]["nearest_deploy"]["deploy"] for r in group if r["blind"]["deploy_expected"]))
         rows.append(row)
-    header = ["family", "n", "upriver top 1", "random", "nearest deploy", "duration ratio", "max robust z", "nearest deploy: the deploy"]
+    header = ["family", "n", "upriver top 1", "random", "nearest deploy", "duration ratio", "max robust z", "delta budget", "nearest deploy: the deploy"]
     return table(header, rows)
+
+
+def average(values):
+    values = list(values)
+    return f"{sum(values) / len(values):.2f}" if values else "-"
 
 
 def overall(records):
