@@ -138,7 +138,7 @@ impl Incident {
         let mut world = World {
             mix: mix(&topology, plan.site.entry),
             rate: 0.0,
-            usual_duration: 0,
+            slow_from: 0,
             topology,
             changes: plan.changes.clone(),
             faults: Vec::new(),

@@ -17,7 +17,7 @@ const MAGNITUDE_MAX: f64 = 120.0;
 /// Sets the faults of the world, and what of its topology goes with them.
 pub(crate) fn calibrate(plan: &Plan, world: &mut World, wanted: f64, random: &ChaCha8Rng) {
     let healthy = durations(plan, world, random.clone());
-    world.usual_duration = healthy[healthy.len() / 2];
+    world.slow_from = healthy[healthy.len() * 9 / 10];
     let mut magnitude = FIRST;
     if !plan.family.is_healthy() {
         loop {

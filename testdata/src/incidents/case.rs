@@ -109,7 +109,7 @@ impl Incident {
             if request.operation == self.plan.site.entry {
                 durations.push((request.start, request.duration));
             }
-            let is_fast = request.duration < world.usual_duration;
+            let is_fast = request.duration < world.slow_from;
             if !(is_fast && kept >= world.fast_kept(instant)) {
                 self.send(request, &mut senders);
             }

@@ -84,7 +84,7 @@ pub(crate) enum Effect {
         service: usize,
         factor: f64,
     },
-    /// Faster requests than usual are kept with this chance only, and nobody says so.
+    /// All but the slowest requests are kept with this chance only, and nobody says so.
     FastDropped {
         keep: f64,
     },

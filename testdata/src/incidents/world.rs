@@ -21,8 +21,8 @@ pub(crate) struct World {
     /// Requests per second at the entry, and the weight of each of its operations.
     pub(crate) rate: f64,
     pub(crate) mix: Vec<f64>,
-    /// Median duration of requests with the symptom, when nothing is wrong.
-    pub(crate) usual_duration: i64,
+    /// What nine in ten requests with the symptom take less than, when nothing is wrong.
+    pub(crate) slow_from: i64,
     /// Whether clients put the route into the names of their spans.
     pub(crate) clients_know_routes: bool,
     /// Share of the traces that is kept, said in `tracestate`.
