@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Everything that must hold before a change lands: formatting, lints, tests, ten seconds of fuzzing a decoder,
-# real SDKs as senders, other engines as readers, a live case with real Python services, documentation. Needs
+# real SDKs as senders, other engines as readers, a live case with real Python services, a short evaluation of
+# the diagnosis, documentation. Needs
 # Rust 1.95, gcc and g++, Python 3.11 with pip and Node 20; the rest, with the senders' packages and crates,
 # comes through cargo, pip and npm. What cannot be had is named at the end, never skipped in silence.
 set -euo pipefail
@@ -57,6 +58,9 @@ unless_missing 'readers of the tables: PyPI cannot be reached, named above' \
 step 'live case: Python services with their own SDKs and profiler'
 unless_missing 'the live case: PyPI cannot be reached' \
   python3 testdata/live/run.py --binary "$binary" --venv "$target/live-venv"
+
+step 'evaluation: that it runs; what it says is for ./eval.sh'
+python3 testdata/eval/run.py --binary "$target/debug/upriver" --generator "$target/debug/incident" --short
 
 step 'dependency policy'
 if cargo deny --version >/dev/null 2>&1; then

@@ -2,22 +2,10 @@
 //! pipeline would have written, and the label.
 
 use super::{ProfileEntry, Scenario, Slice};
-use serde::Serialize;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use crate::case_folder::{Lines, make_folder, write_file, write_label};
+use std::path::Path;
 
-/// Level of zstd for `traces.jsonl.zst`: the text repeats itself, more effort gains little.
-const COMPRESSION_LEVEL: i32 = 1;
-
-/// A file of the case could not be written.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot write {}: check that the folder exists, is writable and has space", path.display())]
-pub struct CaseError {
-    path: PathBuf,
-    #[source]
-    source: io::Error,
-}
+pub use crate::case_folder::CaseError;
 
 /// What was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -44,7 +32,7 @@ impl Scenario {
         is_wanted: impl Fn(&Slice) -> bool,
     ) -> Result<CaseSummary, CaseError> {
         let profile_folder = folder.join("profiles");
-        fs::create_dir_all(&profile_folder).map_err(failed(&profile_folder))?;
+        make_folder(&profile_folder)?;
         let mut summary = CaseSummary::default();
         let mut traces = Lines::compressed(folder.join("traces.jsonl.zst"))?;
         let mut metrics = Lines::compressed(folder.join("metrics.jsonl.zst"))?;
@@ -58,72 +46,14 @@ impl Scenario {
             metrics.write_all(&slice.metrics)?;
             deploys.write_all(&slice.deploys)?;
             for profile in &slice.profiles {
-                let path = folder.join(&profile.entry.file);
-                fs::write(&path, &profile.bytes).map_err(failed(&path))?;
+                write_file(&folder.join(&profile.entry.file), &profile.bytes)?;
             }
             entries.write_all(slice.profiles.iter().map(|p| &p.entry as &ProfileEntry))?;
         }
         for lines in [traces, metrics, entries, deploys] {
             lines.finish()?;
         }
-        let path = folder.join("label.json");
-        let label = serde_json::to_vec_pretty(&self.label()).map_err(io::Error::from);
-        label.and_then(|label| fs::write(&path, label)).map_err(failed(&path))?;
+        write_label(folder, &self.label())?;
         Ok(summary)
-    }
-}
-
-fn failed(path: &Path) -> impl FnOnce(io::Error) -> CaseError + use<> {
-    let path = path.to_owned();
-    |source| CaseError { path, source }
-}
-
-/// A file of JSON lines.
-struct Lines {
-    path: PathBuf,
-    out: Out,
-}
-
-enum Out {
-    Plain(BufWriter<File>),
-    Compressed(Box<zstd::Encoder<'static, BufWriter<File>>>),
-}
-
-impl Lines {
-    fn plain(path: PathBuf) -> Result<Self, CaseError> {
-        let file = File::create(&path).map_err(failed(&path))?;
-        Ok(Self { path, out: Out::Plain(BufWriter::new(file)) })
-    }
-
-    fn compressed(path: PathBuf) -> Result<Self, CaseError> {
-        let encoder = File::create(&path)
-            .and_then(|file| zstd::Encoder::new(BufWriter::new(file), COMPRESSION_LEVEL))
-            .map_err(failed(&path))?;
-        Ok(Self { path, out: Out::Compressed(Box::new(encoder)) })
-    }
-
-    fn write_all<'a, T: Serialize + 'a>(
-        &mut self,
-        records: impl IntoIterator<Item = &'a T>,
-    ) -> Result<(), CaseError> {
-        for record in records {
-            let mut line = serde_json::to_vec(record)
-                .map_err(|error| failed(&self.path)(io::Error::from(error)))?;
-            line.push(b'\n');
-            let written = match &mut self.out {
-                Out::Plain(out) => out.write_all(&line),
-                Out::Compressed(out) => out.write_all(&line),
-            };
-            written.map_err(failed(&self.path))?;
-        }
-        Ok(())
-    }
-
-    fn finish(self) -> Result<(), CaseError> {
-        let flushed = match self.out {
-            Out::Plain(mut out) => out.flush(),
-            Out::Compressed(encoder) => encoder.finish().and_then(|mut out| out.flush()),
-        };
-        flushed.map_err(failed(&self.path))
     }
 }

@@ -7,6 +7,7 @@
 
 mod case;
 mod house;
+mod incidents;
 mod observed;
 mod population;
 mod pprof;

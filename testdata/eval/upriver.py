@@ -1,0 +1,71 @@
+"""The binary under test: import, diagnose and query, each with the time that it took."""
+
+import json
+import os
+import subprocess
+import tempfile
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+# Parts of a case folder by the evidence that they carry: left out for an ablation.
+EVIDENCE_FILES = {
+    "deploys": ("deploys.jsonl",),
+    "profiles": ("profiles", "profiles.jsonl"),
+    "metrics": ("metrics.jsonl",),
+}
+# Verdicts end with these; anything else is a failure of the program.
+EXIT_VERDICTS = (0, 1, 3)
+
+
+class Failed(Exception):
+    """The binary failed; says how."""
+
+
+class Upriver:
+    def __init__(self, binary):
+        self.binary = str(binary)
+
+    def run(self, *arguments):
+        """Runs a command; returns exit code, output and CPU seconds."""
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            process = subprocess.Popen([self.binary, *map(str, arguments)], stdout=out, stderr=err)
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            out.seek(0)
+            err.seek(0)
+            if process.returncode not in EXIT_VERDICTS:
+                words = err.read().decode(errors="replace").strip()
+                raise Failed(f"{arguments[0]} ended with {process.returncode}: {words}")
+            return process.returncode, out.read(), usage.ru_utime + usage.ru_stime
+
+    def import_case(self, folder, data, without=None):
+        """Imports a case folder, leaving out one kind of evidence if asked; returns CPU seconds."""
+        left_out = EVIDENCE_FILES.get(without, ())
+        if not left_out:
+            return self.run("import", folder, "--data", data)[2]
+        with tempfile.TemporaryDirectory(dir=Path(data).parent) as reduced:
+            for entry in Path(folder).iterdir():
+                if not any(entry.name == name or entry.name.startswith(f"{name}.") for name in left_out):
+                    link = Path(reduced) / entry.name
+                    os.link(entry, link) if entry.is_file() else link.symlink_to(entry.resolve())
+            return self.run("import", reduced, "--data", data)[2]
+
+    def diagnose(self, data, at_unix_nano, window, scope=()):
+        """The document and its CPU seconds."""
+        _, out, seconds = self.run(
+            "diagnose", "--data", data, "--at", rfc3339(at_unix_nano), "--window", window,
+            *scope, "--format", "json",
+        )
+        return json.loads(out), seconds
+
+    def sql(self, data, query):
+        """The rows of a query."""
+        _, out, _ = self.run("sql", "--data", data, "--format", "json", query)
+        return json.loads(out or b"[]")
+
+
+def rfc3339(unix_nano):
+    """An instant with all nine digits: a window must not move by rounding."""
+    seconds, nanos = divmod(unix_nano, 1_000_000_000)
+    whole = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=seconds)
+    return f"{whole:%Y-%m-%dT%H:%M:%S}.{nanos:09d}Z"
