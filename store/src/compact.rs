@@ -61,7 +61,7 @@ impl std::ops::AddAssign for CompactReport {
 pub enum Selection {
     /// All that are smaller than a compacted file is to be.
     All,
-    /// Files of about the same size, [`FILES_MIN_BALANCED`] or more, so that no row is written again more
+    /// Files of about the same size, four or more, so that no row is written again more
     /// often than its date has nearly doubled.
     Balanced,
 }

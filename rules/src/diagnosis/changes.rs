@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::document::{CauseKind, DeployReference};
 use super::inquiry::{Figures, Inquiry};
 use super::payload::{GROWTH_MIN, Payloads, subject as edge_subject};
+use super::reading::within;
 use super::signal::{Direction, Operation, Signal};
 use crate::error::RulesError;
 use crate::figures;
@@ -63,7 +64,7 @@ pub(crate) async fn load(inquiry: &Inquiry<'_>, window: Window) -> Result<Vec<Ch
     let until = window.end.min(inquiry.at);
     let sql = format!(
         "SELECT id, kind, source, service_name, service_version, previous_version, start_unix_nano FROM changes\nWHERE {}\nORDER BY start_unix_nano, service_name, id",
-        super::reading::within("time", Window::new(window.start, until))
+        within("time", Window::new(window.start, until))
     );
     let rows = inquiry.rows("the changes", &sql).await?;
     let (ids, kinds, sources) = (rows.texts("id")?, rows.texts("kind")?, rows.texts("source")?);
@@ -145,7 +146,10 @@ pub(crate) async fn compute(
     let in_reach = |change: &&Change| around.reach.contains_key(&change.service);
     let earlier = all.iter().filter(|change| change.start < onset).filter(in_reach).count();
     let first = all.first().map_or(onset, |change| change.start);
-    let minutes = ((onset.nanos() - first.nanos()) / MINUTE).max(24 * 60) as f64;
+    // Over a day at least, or as long as anything is known.
+    let known = known_since(inquiry, Window::new(onset - 24 * HOUR, onset)).await?;
+    let since = first.min(known.unwrap_or(onset)).min(onset - HOUR);
+    let minutes = (onset.nanos() - since.nanos()) as f64 / MINUTE as f64;
     let mut near: Vec<Change> =
         all.into_iter().filter(|change| change.start >= onset - REACH).collect();
     near.sort_by_key(|change| {
@@ -159,6 +163,16 @@ pub(crate) async fn compute(
     Ok(Candidates { weighed, rate_per_minute: (earlier as f64 / minutes).max(RATE_MIN) })
 }
 
+/// The first minute of a window in which there were spans.
+async fn known_since(inquiry: &Inquiry<'_>, window: Window) -> Result<Option<Time>, RulesError> {
+    let sql = format!(
+        "SELECT min(time) AS first FROM operation_minutes WHERE {}",
+        within("time", window)
+    );
+    let rows = inquiry.rows("since when spans are known", &sql).await?;
+    Ok(rows.times("first")?.first().copied().flatten())
+}
+
 async fn candidate(
     inquiry: &mut Inquiry<'_>,
     change: Change,
@@ -169,7 +183,7 @@ async fn candidate(
     let distance = around.reach.get(&change.service).copied();
     let mut signals = Vec::new();
     if distance.is_some() && change.start <= onset + 3 * MINUTE {
-        signals = own_signals(inquiry, &change, around).await?;
+        signals = own_signals(inquiry, &change, (onset, around)).await?;
     }
     Ok(Candidate { change, distance, signals, finding })
 }
@@ -216,16 +230,18 @@ fn lag_words(seconds: i64) -> String {
     }
 }
 
-/// What the change did to its own service, from just before it to just after it.
+/// What the change did to its own service, from just before it to just after it: after the onset, where
+/// the change took some minutes to take effect, since calm minutes in between would hide it.
 async fn own_signals(
     inquiry: &mut Inquiry<'_>,
     change: &Change,
-    around: &Surroundings<'_>,
+    (onset, around): (Time, &Surroundings<'_>),
 ) -> Result<Vec<OwnSignal>, RulesError> {
     let start = change.start;
-    let end = (start + AROUND).min(inquiry.at);
+    let after = if onset <= start + AROUND { onset.max(start) } else { start };
+    let end = (after + AROUND).min(inquiry.at);
     let periods = Periods {
-        now: Window::new(start, end),
+        now: Window::new(after, end),
         before: Window::new(start - AROUND, start),
         at: inquiry.at,
     };

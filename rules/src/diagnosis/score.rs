@@ -193,6 +193,8 @@ fn time(measured: &Measured<'_>, candidate: &Candidate, weighed: &mut Weighed) {
     let density = LAG_SHORT_SHARE / LAG_SHORT_MIN * (-lag / LAG_SHORT_MIN).exp()
         + (1.0 - LAG_SHORT_SHARE) / LAG_LONG_MIN * (-lag / LAG_LONG_MIN).exp();
     let ratio = density / measured.candidates.rate_per_minute;
+    // How often services in reach change says nothing of one that is out of reach.
+    let ratio = if candidate.distance.is_some() { ratio } else { ratio.min(1.0) };
     let side = if ratio >= 1.0 { &mut weighed.supporting } else { &mut weighed.against };
     side.push(candidate.finding.clone());
     weighed.term(
@@ -437,7 +439,12 @@ fn dependencies(measured: &Measured<'_>) -> Vec<Weighed> {
         weighed.mechanism = Mechanism::SlowerCode;
         weighed.is_shown = true;
         weighed.supporting.extend(findings);
-        weighed.term("own_signals", OWN_CHANGED, reason);
+        if measured.payloads.growths.iter().any(|growth| growth.consumer() == service) {
+            weighed.is_shown = false;
+            weighed.term("own_signals", 1.0, format!("{reason}, and larger bodies explain it"));
+        } else {
+            weighed.term("own_signals", OWN_CHANGED, reason);
+        }
         mechanism(measured, &mut weighed);
         found.entry(service).or_insert(weighed);
     }

@@ -51,7 +51,12 @@ pub(crate) fn conclude(
 /// The likeliest cause, if it is likely enough, ahead of the next, and a cause at all.
 fn named(weighed: &[Weighed]) -> Option<&Weighed> {
     let (top, rest) = weighed.split_first()?;
-    let ahead = rest.first().is_none_or(|next| top.weight - next.weight >= MARGIN_NAMED);
+    // Whether a change of the service is recorded or not, it is the same service.
+    let is_same = |other: &&Weighed| {
+        other.service == top.service && (other.change.is_none() || top.change.is_none())
+    };
+    let rival = rest.iter().find(|other| !is_same(other));
+    let ahead = rival.is_none_or(|next| top.weight - next.weight >= MARGIN_NAMED);
     let is_cause = top.service.is_some() && top.is_shown;
     (is_cause && ahead && top.confidence >= CONFIDENCE_NAMED).then_some(top)
 }

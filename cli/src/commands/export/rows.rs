@@ -86,6 +86,7 @@ fn order(table: Table) -> &'static str {
         Table::Deploys => "start_unix_nano, service_name, id, received_unix_nano, end_unix_nano",
         Table::OperationMinutes => "time, service_name, span_name, span_kind, operation",
         Table::EdgeMinutes => "time, reporter, client_service, server_service, operation",
+        Table::ProfileMinutes => "time, service_name, sample_type, unit, families",
         Table::Findings | Table::Diagnoses => "time, id",
     }
 }
