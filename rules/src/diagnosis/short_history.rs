@@ -2,7 +2,7 @@
 //! in a test run or a recorded incident.
 //!
 //! Series of points need healthy hours to say what is unusual. Without them the window is compared
-//! with all that is known of the time before it: whole traces of every kind, each group of requests and
+//! with the hour before it, or what is known of that: whole traces of every kind, each group of requests and
 //! calls with itself. What is shown there names the symptom: the slower operation nearest the entry
 //! among those that the added time passes through.
 
@@ -20,6 +20,8 @@ use crate::time::{HOUR, Periods, Window};
 
 /// With more history than this before the window, series are long enough to find a rise.
 const HISTORY_LONG: i64 = 6 * HOUR;
+/// What the window is compared with begins at most this long before it: a bound to what is read.
+const BASELINE: i64 = HOUR;
 /// Traces on each side, below which nothing is said.
 const TRACES_MIN: usize = 20;
 /// Operations whose figures are read, the nearest to the entry first.
@@ -54,7 +56,7 @@ pub(crate) async fn find(
                 quantile: measure,
                 resolution: window,
             };
-            let method = "the window against all time before it, less than 6 hours: means of the same requests and calls, and the share of them above the earlier 90th percentile".to_owned();
+            let method = "the window against the hour before it, since less than 6 hours are known: means of the same requests and calls, and the share of them above the earlier 90th percentile".to_owned();
             let regression = Regression { operation, onset, periods, measure, reading, method };
             return Ok(Some((regression, attribution)));
         }
@@ -67,18 +69,17 @@ pub(crate) async fn find(
 async fn periods(inquiry: &Inquiry<'_>, window: i64) -> Result<Option<Periods>, RulesError> {
     let at = inquiry.at;
     let wide = Window::new(at - 2 * HISTORY_LONG, at);
-    let sql = format!(
-        "SELECT min(time) AS first FROM spans WHERE parent_span_id IS NULL AND {}",
-        within("time", wide)
-    );
-    let rows = inquiry.rows("the first trace", &sql).await?;
+    let sql =
+        format!("SELECT min(time) AS first FROM operation_minutes WHERE {}", within("time", wide));
+    let rows = inquiry.rows("since when spans are known", &sql).await?;
     let Some(first) = rows.times("first")?.first().copied().flatten() else { return Ok(None) };
     let known = at.nanos() - first.nanos();
     if known > HISTORY_LONG {
         return Ok(None);
     }
     let start = at - window.min(known / 2);
-    Ok(Some(Periods { now: Window::new(start, at), before: Window::new(first, start), at }))
+    let before = Window::new(first.max(start - BASELINE), start);
+    Ok(Some(Periods { now: Window::new(start, at), before, at }))
 }
 
 /// Operations in the scope that answer requests in which the culprit takes part and are slower at the
