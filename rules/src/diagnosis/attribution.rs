@@ -91,6 +91,11 @@ impl Added {
         }
     }
 
+    /// Whether most of it is in the service's own work.
+    pub(crate) fn is_mostly_own(&self) -> bool {
+        matches!(self.main_part(), Part::Own)
+    }
+
     /// The same in words.
     pub(crate) fn place(&self) -> &'static str {
         match self.main_part() {

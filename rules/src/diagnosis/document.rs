@@ -243,7 +243,10 @@ impl Mechanism {
 
     /// The words in sentences.
     pub fn words(self) -> String {
-        self.name().replace('_', " ")
+        match self {
+            Self::None => "no mechanism is shown".to_owned(),
+            _ => self.name().replace('_', " "),
+        }
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::attribution::Attribution;
+use super::attribution::{Added, Attribution};
 use super::breadth::Breadth;
 use super::budget::Budget;
 use super::changes::{Candidate, Candidates, OwnSignal, SignalKind};
@@ -446,6 +446,11 @@ fn dependencies(measured: &Measured<'_>) -> Vec<Weighed> {
             weighed.term("own_signals", OWN_CHANGED, reason);
         }
         mechanism(measured, &mut weighed);
+        let is_outside = |added: &Added| added.service == service && !added.is_mostly_own();
+        if measured.attribution.main().is_some_and(is_outside) {
+            // The network, a queue, a processor that is busy: nothing says that its code is slower.
+            weighed.mechanism = Mechanism::None;
+        }
         found.entry(service).or_insert(weighed);
     }
     found.into_values().collect()
