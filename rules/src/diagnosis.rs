@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `symptom`, `onset`, `short_history` | which operation regressed, since when |
 //! | `traces`, `budget` | where the added time of a mean request is, by self time on the critical path |
-//! | `attribution` | which service the time comes from: its own work, its calls, or calls to it |
+//! | `requests`, `attribution` | which service the time comes from: its own work, its calls, or calls to it; which version or machine |
 //! | `breadth` | one part or many, by which factors |
 //! | `gap` | the callee, or the caller around the call |
 //! | `payload` | bodies per edge, and how times follow them |
@@ -31,6 +31,7 @@ mod onset;
 mod payload;
 mod profile;
 mod reading;
+mod requests;
 mod score;
 mod short_history;
 pub mod signal;
@@ -50,7 +51,7 @@ pub(crate) use inquiry::{Figures, Inquiry};
 pub(crate) use symptom::Scope;
 
 use amdahl::Target;
-use attribution::Attribution;
+use attribution::{Attribution, Part};
 use breadth::Breadth;
 use budget::Budget;
 use changes::{Candidates, Surroundings};
@@ -141,6 +142,8 @@ struct Evidence {
     gaps: Vec<Gap>,
     payloads: Payloads,
     profiles: Profiles,
+    /// Those of the service that the time comes from.
+    culprit_profiles: Profiles,
     amdahl: Option<Amdahl>,
     traffic: Traffic,
     reach: BTreeMap<String, usize>,
@@ -181,10 +184,21 @@ async fn gather(
     }
     let profiles = profile::compute(inquiry, &operation.service, periods).await?;
     let amdahl = law(&profiles, main, request);
-    let traffic = traffic::compute(inquiry, operation, periods).await?;
-    let reach = reach(downstream, &graph, &operation.service);
     let operations = answering_operations(budget.as_ref());
-    let around = Surroundings { reach: &reach, payloads: &payloads, operations: &operations };
+    let culprit = attribution.main().filter(|added| added.main_part() == Part::Own);
+    let slowest = culprit.and_then(|added| operations.get(&added.service)?.first());
+    let traffic = traffic::compute(inquiry, (operation, slowest), periods).await?;
+    let culprit_profiles = match culprit.filter(|added| added.service != operation.service) {
+        Some(added) => profile::compute(inquiry, &added.service, periods).await?,
+        None => profiles.clone(),
+    };
+    let reach = reach(downstream, &graph, &operation.service);
+    let around = Surroundings {
+        reach: &reach,
+        payloads: &payloads,
+        operations: &operations,
+        attribution: &attribution,
+    };
     let candidates = changes::compute(inquiry, main.onset.onset, &around).await?;
     let own_changes = own_changes(inquiry, main).await?;
     Ok(Evidence {
@@ -195,6 +209,7 @@ async fn gather(
         gaps,
         payloads,
         profiles,
+        culprit_profiles,
         amdahl,
         traffic,
         reach,
@@ -283,6 +298,7 @@ fn explain(
         payloads: &evidence.payloads,
         gaps: &evidence.gaps,
         profiles: &evidence.profiles,
+        culprit_profiles: &evidence.culprit_profiles,
         traffic: &evidence.traffic,
         symptom_findings: &evidence.symptom,
     };
@@ -361,7 +377,7 @@ async fn without_symptom(
         if let Some(statement) = symptom::latency_statement(&subject, 0.99, &reading) {
             inquiry.note("latency", &subject, reading, statement);
         }
-        traffic = traffic::compute(&mut inquiry, operation, &periods).await?;
+        traffic = traffic::compute(&mut inquiry, (operation, None), &periods).await?;
     }
     let enough = symptoms.requests >= symptom::COUNT_MIN;
     if !enough {

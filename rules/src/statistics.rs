@@ -54,6 +54,19 @@ fn share_z_by(now: (f64, f64), before: (f64, f64), design_effect: f64) -> f64 {
     (logit(k1, n1) - logit(k0, n0)) / error
 }
 
+/// How many standard errors a share has risen where it may have been none before, as the share of failed
+/// requests on a good day: `k` of `n` now and before, with the variance of both together (the pooled
+/// test of two proportions).
+pub(crate) fn share_rise_z(now: (f64, f64), before: (f64, f64)) -> f64 {
+    let (k1, n1, k0, n0) = (now.0, now.1, before.0, before.1);
+    if n1 <= 0.0 || n0 <= 0.0 {
+        return 0.0;
+    }
+    let pooled = (k1 + k0) / (n1 + n0);
+    let error = (DESIGN_EFFECT * pooled * (1.0 - pooled) * (1.0 / n1 + 1.0 / n0)).sqrt();
+    if error > 0.0 { (k1 / n1 - k0 / n0) / error } else { 0.0 }
+}
+
 /// How far a share may lie from what was counted: half the width of its 95 % interval.
 pub(crate) fn share_margin(share: f64, n: f64) -> f64 {
     if n <= 0.0 {
@@ -68,6 +81,14 @@ pub(crate) fn above_share_z(now: &[f64], before: &[f64], q: f64, design_effect: 
     let above = |values: &[f64]| values.iter().filter(|value| **value > threshold).count() as f64;
     let (now, before) = ((above(now), now.len() as f64), (above(before), before.len() as f64));
     share_z_by(now, before, design_effect)
+}
+
+/// The mean and its standard error; both 0 without values.
+pub(crate) fn mean_and_error(values: &[f64]) -> (f64, f64) {
+    let n = values.len().max(1) as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / n;
+    (mean, (variance / n).sqrt())
 }
 
 /// Chance that a standard normal value is at least this large. By the continued fraction of Mills'
@@ -114,7 +135,8 @@ fn index(position: f64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::{
-        above_share_z, median, normal_tail, quantile, robust_sigma, share_z, significant_of,
+        above_share_z, median, normal_tail, quantile, robust_sigma, share_rise_z, share_z,
+        significant_of,
     };
 
     #[test]
@@ -125,6 +147,15 @@ mod tests {
             assert!((normal_tail(z) / tail - 1.0).abs() < 1e-3, "{z}: {}", normal_tail(z));
             assert!((normal_tail(-z) - (1.0 - tail)).abs() < 1e-5);
         }
+    }
+
+    /// 30 of 300 against none: 0.1 by the square root of 2 * 0.05 * 0.95 * 2 / 300, by hand.
+    #[test]
+    fn a_share_may_rise_from_nothing() {
+        assert!((share_rise_z((30.0, 300.0), (0.0, 300.0)) - 3.973).abs() < 0.001);
+        assert!(share_rise_z((1.0, 300.0), (0.0, 300.0)) < 1.0);
+        assert!(share_rise_z((0.0, 300.0), (0.0, 300.0)).abs() < 1e-12);
+        assert!(share_rise_z((3.0, 3.0), (0.0, 0.0)).abs() < 1e-12);
     }
 
     #[test]

@@ -24,7 +24,7 @@ def judge(document, label):
     record["named_right"] = named is not None and any(is_service(named, cause) for cause in causes)
     record["top1"] = any(is_service(h, cause) for h in ranked[:1] for cause in causes)
     record["top3"] = any(is_service(h, cause) for h in first_services(ranked, 3) for cause in causes)
-    match = next((cause for cause in causes if named and is_service(named, cause)), None)
+    match = nearest(named, causes)
     cause = match or (causes[0] if causes else None)
     # A kind or mechanism that may be any is right where the service is.
     record["kind_ok"] = bool(match and match["kind"] in ("any", named["kind"]))
@@ -41,6 +41,15 @@ def acceptable_causes(expected):
     """The cause and others that may be named as well, none where nothing can be known."""
     main = expected.get("root_cause")
     return ([main] if main else []) + list(expected.get("also_acceptable") or [])
+
+
+def nearest(named, causes):
+    """Of the causes with the service that is named, the one that agrees with it in kind and mechanism too."""
+    if not named:
+        return None
+    matching = [cause for cause in causes if is_service(named, cause)]
+    agrees = lambda cause: (cause["kind"] == named["kind"], named["mechanism"] in (cause.get("mechanism") or []))
+    return max(matching, key=agrees, default=None)
 
 
 def is_service(named, cause):

@@ -1,25 +1,33 @@
-//! Which service the added time comes from.
+//! Which service the added time comes from, and what distinguishes its slow requests.
 //!
 //! The time of a request that a service answers is its own work and the calls that it makes; a call is
 //! the callee's time and a gap that the callee knows nothing of. A gap has two ends. Where the gaps of
 //! a caller to most of its callees grew, the caller is what they have in common: a process that gets
 //! no processor time waits before it sends and after it receives. What is left of a gap is the
-//! callee's side: its network, its queue.
+//! callee's side: its network, its queue. More calls to a callee are the caller's, unless they repeat
+//! calls that failed: then they are the callee's.
 //!
 //! Kinds of requests may come in other numbers than before, so what is compared is each group of
 //! requests or calls with itself, weighted by how often it occurs now.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use upriver_analyze::literal;
+use super::requests::{Request, requests};
+use super::traces::Sample;
+use crate::statistics::change_point::share_split;
+use crate::statistics::{above_share_z, normal_tail, quantile, significant_of};
+use crate::time::{Time, Window};
 
-use super::inquiry::Inquiry;
-use super::reading::within;
-use super::traces::{Sample, Trace};
-use crate::error::RulesError;
-use crate::figures;
-use crate::statistics::{above_share_z, normal_tail, significant_of};
-use crate::time::Periods;
+mod contrast;
+mod division;
+mod groups;
+mod notes;
+
+pub(crate) use contrast::{SideBySide, SlowHost};
+pub(crate) use notes::note;
+
+use division::{Change, Changes, common_gaps, divide, excess};
+use groups::{Calls, Group, Known, observations, per_request};
 
 /// A group needs so many observations on each side.
 const COUNT_MIN: usize = 3;
@@ -36,64 +44,93 @@ const FALSE_DISCOVERIES: f64 = 0.05;
 /// Requests of the same minute resemble each other: their correlation where the logarithms of
 /// latencies scatter by 0.8, and by 0.1 from minute to minute.
 const WITHIN_MINUTE: f64 = 0.01 / (0.01 + 0.64);
-/// Services whose added time is noted: each costs a query.
-const NOTED_MAX: usize = 3;
+/// More calls are repetitions of failed ones if so many of them follow a failure.
+const REPEATED_MIN: f64 = 0.5;
+/// Systems that keep what others know, by their names in `db.system.name`.
+const CACHES: [&str; 3] = ["redis", "memcached", "valkey"];
 
-/// What is compared with itself.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Group {
-    /// Requests to a service, the calls that it makes left out.
-    Own { service: String, span_name: String },
-    /// The gaps of calls; without spans of the callee the calls themselves.
-    Gap { caller: String, callee: String, span_name: String },
-}
-
-/// A service with the time that it added to a mean trace, in milliseconds.
+/// A service with the time that it added to a mean trace.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Added {
     pub(crate) service: String,
-    /// In its own work.
-    pub(crate) own_ms: f64,
-    /// In all calls that it makes, outside of the callees.
-    pub(crate) calling_ms: f64,
-    /// In calls to it, outside of it and of what is common to their caller.
-    pub(crate) called_ms: f64,
+    /// Milliseconds by part, in the order of [`Part`].
+    parts: [f64; 5],
     /// Whether a group of it is slower by more than chance.
     pub(crate) is_shown: bool,
+    /// Where there are more calls, the ones that cost most.
+    pub(crate) more_calls: Option<MoreCalls>,
+    /// Shares of failed requests now and before, where the time is in failed requests.
+    pub(crate) failures: Option<(f64, f64)>,
+    /// Its versions beside each other.
+    pub(crate) versions: Vec<SideBySide>,
     /// What says so, once it is noted.
     pub(crate) findings: Vec<String>,
+}
+
+/// Calls that requests make more often than before.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct MoreCalls {
+    pub(crate) caller: String,
+    /// Name of the caller's server spans.
+    pub(crate) request: String,
+    pub(crate) callee: String,
+    /// Name of the caller's client spans.
+    pub(crate) span_name: String,
+    /// The cache that the same requests ask as often as before, if there is one.
+    pub(crate) cache: Option<String>,
+    ms: f64,
+}
+
+/// Where time is added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// In the service's own work.
+    Own,
+    /// In all calls that it makes, outside of the callees.
+    Calling,
+    /// In calls to it, outside of it and of what is common to their caller.
+    Called,
+    /// In calls that it makes more often.
+    Asking,
+    /// In calls to it that are made again because it failed.
+    Repeated,
+}
+
+impl Part {
+    const ALL: [Self; 5] = [Self::Own, Self::Calling, Self::Called, Self::Asking, Self::Repeated];
 }
 
 impl Added {
     fn none(service: &str) -> Self {
         Self {
             service: service.to_owned(),
-            own_ms: 0.0,
-            calling_ms: 0.0,
-            called_ms: 0.0,
+            parts: [0.0; 5],
             is_shown: false,
+            more_calls: None,
+            failures: None,
+            versions: Vec::new(),
             findings: Vec::new(),
         }
     }
 
     pub(crate) fn ms(&self) -> f64 {
-        self.own_ms + self.calling_ms + self.called_ms
+        self.parts.iter().sum()
+    }
+
+    #[cfg(test)]
+    fn ms_in(&self, part: Part) -> f64 {
+        self.parts[part as usize]
     }
 
     /// Where most of it is.
-    fn main_part(&self) -> Part {
-        if self.own_ms >= self.calling_ms.max(self.called_ms) {
-            Part::Own
-        } else if self.calling_ms >= self.called_ms {
-            Part::Calling
-        } else {
-            Part::Called
+    pub(crate) fn main_part(&self) -> Part {
+        let mut main = Part::Own;
+        for part in Part::ALL {
+            if self.parts[part as usize] > self.parts[main as usize] {
+                main = part;
+            }
         }
-    }
-
-    /// Whether most of it is in the service's own work.
-    pub(crate) fn is_mostly_own(&self) -> bool {
-        matches!(self.main_part(), Part::Own)
+        main
     }
 
     /// The same in words.
@@ -102,6 +139,8 @@ impl Added {
             Part::Own => "in its own work",
             Part::Calling => "around all calls that it makes",
             Part::Called => "on the way to it and back",
+            Part::Asking => "in calls that it makes more often",
+            Part::Repeated => "in calls to it that failed and were made again",
         }
     }
 }
@@ -110,12 +149,21 @@ impl Added {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Attribution {
     pub(crate) services: Vec<Added>,
+    /// A machine that most of it is on.
+    pub(crate) host: Option<SlowHost>,
+    /// When the first service began to add it, if that is shown.
+    pub(crate) onset: Option<(Time, Window)>,
 }
 
 impl Attribution {
     /// The service that added most, if that is shown.
     pub(crate) fn main(&self) -> Option<&Added> {
         self.services.first().filter(|added| added.is_shown && added.ms() > 0.0)
+    }
+
+    /// What is known of a service that is shown to have added time.
+    pub(crate) fn of(&self, service: &str) -> Option<&Added> {
+        self.shown().find(|added| added.service == service)
     }
 
     /// Services that are shown to have added time, most first.
@@ -126,19 +174,30 @@ impl Attribution {
     /// A service's share of the time that is shown to have been added.
     pub(crate) fn share_of(&self, service: &str) -> f64 {
         let all: f64 = self.shown().map(Added::ms).sum();
-        let own = self.shown().find(|added| added.service == service);
-        own.map_or(0.0, |added| added.ms() / all)
+        self.of(service).map_or(0.0, |added| added.ms() / all)
     }
+}
+
+/// Variance of a share beside the binomial one, of so many observations in so many seconds.
+fn design_effect(count: usize, seconds: f64) -> f64 {
+    let per_minute = count as f64 / (seconds / 60.0).max(1.0);
+    1.0 + WITHIN_MINUTE * (per_minute - 1.0).max(0.0)
 }
 
 /// Compares two samples.
 pub(crate) fn attribute(now: &Sample, before: &Sample) -> Attribution {
-    let (observed, baseline) = (observations(now), observations(before));
+    let (answered, earlier) = (requests(now), requests(before));
+    let known = Known::of(&answered, &earlier);
+    let (observed, baseline) = (observations(&answered, &known), observations(&earlier, &known));
     let mut changes = Changes::new();
     for (group, after) in &observed {
         let Some(first) = baseline.get(group) else { continue };
         if after.len() >= COUNT_MIN && first.len() >= COUNT_MIN {
-            changes.insert(group, Change::of(after, first, now.traces.len()));
+            let mut change = Change::of(after, first, now.traces.len());
+            if let Group::Calls(calls) = group {
+                change.is_repeated = is_repeated(*calls, &answered, &earlier);
+            }
+            changes.insert(group.clone(), change);
         }
     }
     let common = common_gaps(&changes);
@@ -150,9 +209,8 @@ pub(crate) fn attribute(now: &Sample, before: &Sample) -> Attribution {
         else {
             return 1.0;
         };
-        let per_minute = after.len() as f64 / (now.seconds / 60.0).max(1.0);
-        let design_effect = 1.0 + WITHIN_MINUTE * (per_minute - 1.0).max(0.0);
         let values = |excess: &BTreeMap<usize, f64>| excess.values().copied().collect::<Vec<_>>();
+        let design_effect = design_effect(after.len(), now.seconds);
         let z = above_share_z(&values(after), &values(first), WATCHED_QUANTILE, design_effect);
         normal_tail(z)
     };
@@ -160,266 +218,94 @@ pub(crate) fn attribute(now: &Sample, before: &Sample) -> Attribution {
     let significant = significant_of(&tails, FALSE_DISCOVERIES);
     for (added, is_significant) in services.iter_mut().zip(significant) {
         added.is_shown &= is_significant;
-    }
-    Attribution { services }
-}
-
-/// Notes what each service that is shown did, the first ones.
-pub(crate) async fn note(
-    inquiry: &mut Inquiry<'_>,
-    attribution: &mut Attribution,
-    periods: &Periods,
-) -> Result<(), RulesError> {
-    let shown = attribution.services.iter_mut().filter(|added| added.is_shown && added.ms() > 0.0);
-    for added in shown.take(NOTED_MAX) {
-        let reading = inquiry.read_sql(added.sql(periods), "ms").await?;
-        let Some((now, before)) = reading.figures.pair() else { continue };
-        let statement = format!(
-            "{}: time {} went from {} to {} at the mean",
-            added.service,
-            added.place(),
-            figures::milliseconds(before),
-            figures::milliseconds(now)
-        );
-        let id = inquiry.note("added_time", &added.service, reading, statement);
-        added.findings.push(id);
-    }
-    Ok(())
-}
-
-impl Added {
-    /// The mean of what added most, now and before, with the number of spans.
-    fn sql(&self, periods: &Periods) -> String {
-        let name = literal::text(&self.service);
-        let gap = "(c.duration_ns - coalesce(s.duration_ns, 0))";
-        let of_calls = |condition: String| {
-            format!(
-                "spans AS c\nLEFT JOIN spans AS s ON s.trace_id = c.trace_id AND s.parent_span_id = c.span_id AND s.span_kind = 'SERVER'\nWHERE c.span_kind = 'CLIENT' AND {condition}"
-            )
-        };
-        let (value, rows) = match self.main_part() {
-            Part::Own => (
-                "c.self_time_ns",
-                format!(
-                    "spans AS c\nWHERE c.service_name = {name} AND c.span_kind <> 'CLIENT' AND c.self_time_ns IS NOT NULL"
-                ),
-            ),
-            Part::Calling => (gap, of_calls(format!("c.service_name = {name}"))),
-            Part::Called => (
-                gap,
-                of_calls(format!(
-                    "coalesce(s.service_name, c.peer_service, c.server_address) = {name} AND c.service_name <> {name}"
-                )),
-            ),
-        };
-        let within = |window| within("c.time", window);
-        let (now, before) = (within(periods.now), within(periods.before));
-        let end = periods.at.nanos();
-        format!(
-            "SELECT avg({value}) FILTER (WHERE {now}) / 1e6 AS observed,\n  avg({value}) FILTER (WHERE {before}) / 1e6 AS baseline, count(*) FILTER (WHERE {now}) AS n\nFROM {rows}\nAND ({now} OR {before}) AND c.start_unix_nano + c.duration_ns < {end}"
-        )
-    }
-}
-
-type Changes<'a> = BTreeMap<&'a Group, Change>;
-
-/// How a group changed.
-struct Change {
-    /// Mean of before, in nanoseconds.
-    before: f64,
-    /// Nanoseconds added to one of it, as far as they are shown: one standard error less than the means
-    /// say, so that a few wild ones do not come first.
-    delta: f64,
-    /// How often it occurs in a trace.
-    rate: f64,
-    /// Whether the change is worth a word.
-    is_slower: bool,
-}
-
-impl Change {
-    fn of(now: &[(usize, f64)], before: &[(usize, f64)], traces: usize) -> Self {
-        let (mean_now, error_now) = mean(now);
-        let (mean_before, error_before) = mean(before);
-        let whole = mean_now - mean_before;
-        let error = (error_now + error_before).sqrt();
-        Self {
-            before: mean_before,
-            delta: whole.signum() * (whole.abs() - error).max(0.0),
-            rate: now.len() as f64 / traces.max(1) as f64,
-            is_slower: whole >= DELTA_MIN && mean_now >= RATIO_MIN * mean_before,
+        if added.is_shown {
+            added.versions = contrast::versions(&added.service, &answered, now.seconds);
+            added.failures = contrast::failures(&added.service, &answered, &earlier);
+            added.more_calls = more_calls(&added.service, &changes, &answered, &earlier);
         }
     }
-
-    fn added_ms(&self, delta: f64) -> f64 {
-        delta * self.rate / 1e6
-    }
+    let host = contrast::slow_host(&answered, &earlier, now.seconds);
+    let mut attribution = Attribution { services, host, onset: None };
+    attribution.onset = attribution.main().and_then(|added| {
+        let (after, first) = (after.get(&*added.service)?, first.get(&*added.service)?);
+        let effect = design_effect(after.len(), now.seconds);
+        onset(&[(before, first), (now, after)], effect)
+    });
+    attribution
 }
 
-/// The mean, and the square of its standard error.
-fn mean(values: &[(usize, f64)]) -> (f64, f64) {
-    let n = values.len().max(1) as f64;
-    let mean = values.iter().map(|(_, value)| value).sum::<f64>() / n;
-    let variance = values.iter().map(|(_, value)| (value - mean).powi(2)).sum::<f64>() / n;
-    (mean, variance / n)
+/// When traces above the watched quantile of before became more frequent: samples with what a service
+/// added to their traces, the earlier sample first. Time in between that no sample covers is in the
+/// interval.
+fn onset(
+    samples: &[(&Sample, &BTreeMap<usize, f64>); 2],
+    design_effect: f64,
+) -> Option<(Time, Window)> {
+    let usual: Vec<f64> = samples[0].1.values().copied().collect();
+    let threshold = quantile(&usual, WATCHED_QUANTILE)?;
+    let mut events: Vec<(i64, bool)> = samples
+        .iter()
+        .flat_map(|(sample, excess)| {
+            excess.iter().map(|(number, nanos)| {
+                let trace = &sample.traces[*number];
+                (trace.spans[trace.root].start, *nanos > threshold)
+            })
+        })
+        .collect();
+    events.sort_unstable();
+    let are_high: Vec<bool> = events.iter().map(|(_, is_high)| *is_high).collect();
+    let rise = share_split(&are_high, design_effect)?;
+    let start = |index: usize| Time::of(events[index.min(events.len() - 1)].0);
+    let earliest = start(rise.interval.0.saturating_sub(1));
+    Some((start(rise.first), Window::new(earliest, start(rise.interval.1))))
 }
 
-/// Gives each change to a service; those of gaps to one of their ends or to both. A service with a
-/// change that is worth a word may be shown.
-fn divide(changes: &Changes<'_>, common: &BTreeMap<&str, f64>) -> Vec<Added> {
-    let mut services = BTreeMap::<&str, Added>::new();
-    for (group, change) in changes {
-        for (service, part, share) in group.parts(change.delta, common) {
-            let added = services.entry(service).or_insert_with(|| Added::none(service));
-            let ms = change.added_ms(share);
-            match part {
-                Part::Own => added.own_ms += ms,
-                Part::Calling => added.calling_ms += ms,
-                Part::Called => added.called_ms += ms,
-            }
-            added.is_shown |= change.is_slower && share >= DELTA_MIN / 2.0;
-        }
-    }
-    let mut services: Vec<Added> = services.into_values().collect();
-    services.sort_by(|a, b| b.ms().total_cmp(&a.ms()).then_with(|| a.service.cmp(&b.service)));
-    services
+/// Whether more calls are made because calls failed.
+fn is_repeated(calls: Calls<'_>, now: &[Request<'_>], before: &[Request<'_>]) -> bool {
+    let (after, first) = (per_request(now, calls), per_request(before, calls));
+    let more = after.calls - first.calls;
+    more > 0.0 && after.failed - first.failed >= REPEATED_MIN * more
 }
 
-/// What each service added to each trace that it takes part in, over the mean of before.
-fn excess<'a>(
-    observed: &'a Observations,
+/// The calls that a service makes more often, the most expensive kind.
+fn more_calls(
+    service: &str,
     changes: &Changes<'_>,
-    common: &BTreeMap<&str, f64>,
-) -> BTreeMap<&'a str, BTreeMap<usize, f64>> {
-    let mut excess = BTreeMap::<&str, BTreeMap<usize, f64>>::new();
-    for (group, values) in observed {
-        let Some(change) = changes.get(group) else { continue };
-        for (trace, value) in values {
-            for (service, _, share) in group.parts(value - change.before, common) {
-                *excess.entry(service).or_default().entry(*trace).or_default() += share;
-            }
+    now: &[Request<'_>],
+    before: &[Request<'_>],
+) -> Option<MoreCalls> {
+    let asks = changes.iter().filter_map(|(group, change)| match group {
+        Group::Calls(calls) if calls.caller == service && !change.is_repeated => {
+            Some((*calls, change.added_ms(change.delta)))
         }
-    }
-    excess
-}
-
-#[derive(Clone, Copy)]
-enum Part {
-    Own,
-    Calling,
-    Called,
-}
-
-/// What the gaps of each caller have in common: the lower median over its callees, so that more than
-/// half of them must have grown. With one callee nothing can be told apart.
-fn common_gaps<'a>(changes: &Changes<'a>) -> BTreeMap<&'a str, f64> {
-    let mut gaps = BTreeMap::<&str, BTreeMap<&str, (f64, f64)>>::new();
-    for (group, change) in changes {
-        if let Group::Gap { caller, callee, .. } = group {
-            let edge = gaps.entry(caller).or_default().entry(callee).or_default();
-            *edge = (edge.0 + change.delta * change.rate, edge.1 + change.rate);
-        }
-    }
-    let common = |edges: BTreeMap<&str, (f64, f64)>| {
-        let mut deltas: Vec<f64> = edges.into_values().map(|(sum, rate)| sum / rate).collect();
-        deltas.sort_by(f64::total_cmp);
-        match deltas.len() {
-            0 | 1 => 0.0,
-            callees => deltas[(callees - 1) / 2].max(0.0),
-        }
+        _ => None,
+    });
+    let (calls, ms) = asks.max_by(|a, b| a.1.total_cmp(&b.1)).filter(|(_, ms)| *ms > 0.0)?;
+    let more = |calls| {
+        let (after, first) = (per_request(now, calls).calls, per_request(before, calls).calls);
+        after / first.max(1e-9)
     };
-    gaps.into_iter().map(|(caller, edges)| (caller, common(edges))).collect()
-}
-
-impl Group {
-    /// Whose time something added to the group is.
-    fn parts<'a>(
-        &'a self,
-        delta: f64,
-        common: &BTreeMap<&str, f64>,
-    ) -> impl Iterator<Item = (&'a str, Part, f64)> {
-        let (first, second) = match self {
-            Self::Own { service, .. } => ((service.as_str(), Part::Own, delta), None),
-            Self::Gap { caller, callee, .. } => {
-                let common = common.get(caller.as_str()).copied().unwrap_or(0.0);
-                let callers = common.min(delta.max(0.0));
-                let rest = (callee.as_str(), Part::Called, delta - callers);
-                ((caller.as_str(), Part::Calling, callers), Some(rest))
-            }
-        };
-        std::iter::once(first).chain(second)
-    }
-}
-
-/// Values of each group with the number of their trace.
-type Observations = BTreeMap<Group, Vec<(usize, f64)>>;
-
-fn observations(sample: &Sample) -> Observations {
-    let mut observed = Observations::new();
-    for (number, trace) in sample.traces.iter().enumerate() {
-        observe((number, trace), sample, &mut observed);
-    }
-    observed
-}
-
-/// Adds the requests and calls below the root of a trace.
-fn observe((number, trace): (usize, &Trace), sample: &Sample, observed: &mut Observations) {
-    let operation = |index: usize| &sample.groups.operations[trace.spans[index].group];
-    let answers = |index: usize| matches!(&*operation(index).span_kind, "SERVER" | "CONSUMER");
-    let mut seen = BTreeSet::new();
-    let mut open = vec![trace.root];
-    while let Some(request) = open.pop() {
-        if !seen.insert(request) {
-            continue;
-        }
-        let service = &operation(request).service;
-        let mut away = Vec::new();
-        let mut local: Vec<usize> = trace.spans[request].children.clone();
-        while let Some(index) = local.pop() {
-            let span = &trace.spans[index];
-            let interval = (span.start, span.start.saturating_add(span.duration));
-            if answers(index) || operation(index).service != *service {
-                // Called by something that has no span of its own.
-                open.push(index);
-                away.push(interval);
-            } else if operation(index).span_kind == "CLIENT" {
-                let child = span.children.iter().copied().find(|child| answers(*child));
-                let peer = sample.groups.peers[span.group].clone();
-                let callee = child.map(|child| operation(child).service.clone()).or(peer);
-                open.extend(&span.children);
-                let Some(callee) = callee.filter(|callee| callee != service) else { continue };
-                away.push(interval);
-                let inside = child.map_or(0, |child| trace.spans[child].duration);
-                let gap = span.duration.saturating_sub(inside).max(0) as f64;
-                let (caller, span_name) = (service.clone(), operation(index).span_name.clone());
-                let group = Group::Gap { caller, callee, span_name };
-                observed.entry(group).or_default().push((number, gap));
-            } else if operation(index).span_kind != "PRODUCER" && seen.insert(index) {
-                local.extend(&span.children);
-            }
-        }
-        let span = &trace.spans[request];
-        let end = span.start.saturating_add(span.duration);
-        let own = (end - span.start - covered(away, (span.start, end))) as f64;
-        let group = Group::Own {
-            service: service.clone(),
-            span_name: operation(request).span_name.clone(),
-        };
-        observed.entry(group).or_default().push((number, own));
-    }
-}
-
-/// Length of the union of intervals within another.
-fn covered(mut intervals: Vec<(i64, i64)>, (start, end): (i64, i64)) -> i64 {
-    intervals.sort_unstable();
-    let (mut covered, mut reached) = (0, start);
-    for (from, to) in intervals {
-        let (from, to) = (from.max(reached), to.min(end));
-        if from < to {
-            covered += to - from;
-            reached = to;
-        }
-    }
-    covered
+    let is_cache = |system: Option<&str>| system.is_some_and(|name| CACHES.contains(&name));
+    // A cache that is asked as often as ever, and its callers ask elsewhere more often.
+    let cache = now
+        .iter()
+        .filter(|request| {
+            request.operation.service == service && request.operation.span_name == calls.request
+        })
+        .flat_map(|request| &request.calls)
+        .find(|call| is_cache(call.system) && call.callee != calls.callee)
+        .filter(|call| {
+            let asked = Calls { callee: call.callee, span_name: call.span_name, ..calls };
+            more(asked) < RATIO_MIN.min(more(calls))
+        });
+    Some(MoreCalls {
+        caller: service.to_owned(),
+        request: calls.request.to_owned(),
+        callee: calls.callee.to_owned(),
+        span_name: calls.span_name.to_owned(),
+        cache: cache.map(|call| call.callee.to_owned()),
+        ms,
+    })
 }
 
 #[cfg(test)]

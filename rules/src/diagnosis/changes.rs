@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::attribution::Attribution;
 use super::document::{CauseKind, DeployReference};
 use super::inquiry::{Figures, Inquiry};
 use super::payload::{GROWTH_MIN, Payloads, subject as edge_subject};
@@ -9,6 +10,7 @@ use super::reading::within;
 use super::signal::{Direction, Operation, Signal};
 use crate::error::RulesError;
 use crate::figures;
+use crate::statistics::share_rise_z;
 use crate::time::{HOUR, MINUTE, Periods, SECOND, Time, WEEK, Window};
 
 /// Changes this long before the onset are considered.
@@ -23,6 +25,16 @@ const COUNT_MIN: i64 = 20;
 const SLOWER_RATIO: f64 = 1.2;
 /// and this many milliseconds.
 const SLOWER_MS: f64 = 2.0;
+/// A 90th percentile scatters more than a median: this factor,
+const TAIL_RATIO: f64 = 1.3;
+/// with so many requests on each side for its 95 % interval (order statistics).
+const TAIL_COUNT_MIN: i64 = 36;
+/// Errors rose at a change by this many points
+const ERROR_POINTS: f64 = 1.0;
+/// and standard errors.
+const ERROR_Z: f64 = 3.0;
+/// Requests make more calls since a change by this factor.
+const CALLS_RATIO: f64 = 1.2;
 
 /// A recorded or inferred change.
 #[derive(Clone, Debug, PartialEq)]
@@ -92,6 +104,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) payloads: &'a Payloads,
     /// Server operations in the sampled traces, by service.
     pub(crate) operations: &'a BTreeMap<String, Vec<Operation>>,
+    pub(crate) attribution: &'a Attribution,
 }
 
 /// One signal of a service around its change.
@@ -110,8 +123,12 @@ pub(crate) enum SignalKind {
     Responses,
     /// Bodies that it sends to others.
     Requests,
+    /// Calls that it makes per request.
+    Calls,
     /// Time that it takes.
     Duration,
+    /// Requests that fail.
+    Errors,
 }
 
 /// A change with what it did to its own service.
@@ -265,12 +282,33 @@ async fn own_signals(
         let own = Own { signal, what, subject, operation };
         signals.extend(own_signal(inquiry, change, own, &periods).await?);
     }
-    for operation in around.operations.get(&change.service).into_iter().flatten() {
-        let signal = Signal::Duration { operation: operation.clone(), quantile: 0.5 };
-        let subject = super::symptom::subject(operation);
-        let named = Some(operation.span_name.clone());
-        let own = Own { signal, what: SignalKind::Duration, subject, operation: named };
+    let added = around.attribution.of(&change.service);
+    if let Some(more) = added.and_then(|added| added.more_calls.as_ref()) {
+        let (what, operation) = (SignalKind::Calls, Some(more.request.clone()));
+        let subject = format!("calls of {} to {}", change.service, more.callee);
+        let own = Own { signal: more.signal(), what, subject, operation };
         signals.extend(own_signal(inquiry, change, own, &periods).await?);
+    }
+    for operation in around.operations.get(&change.service).into_iter().flatten() {
+        let own = |signal: Signal, what: SignalKind, words: &str| Own {
+            signal,
+            what,
+            subject: format!("{words}{}", super::symptom::subject(operation)),
+            operation: Some(operation.span_name.clone()),
+        };
+        let duration = |quantile| Signal::Duration { operation: operation.clone(), quantile };
+        let median = own(duration(0.5), SignalKind::Duration, "");
+        let median = own_signal(inquiry, change, median, &periods).await?;
+        let is_calm = median.as_ref().is_none_or(|signal| !signal.has_changed);
+        signals.extend(median);
+        // A part of the requests moves no median.
+        if is_calm && added.is_some() {
+            let tail = own(duration(0.9), SignalKind::Duration, "the 90th percentile of ");
+            signals.extend(own_signal(inquiry, change, tail, &periods).await?);
+            let share = Signal::ErrorShare { operation: operation.clone() };
+            let errors = own(share, SignalKind::Errors, "the error share of ");
+            signals.extend(own_signal(inquiry, change, errors, &periods).await?);
+        }
     }
     Ok(signals)
 }
@@ -289,28 +327,37 @@ async fn own_signal(
     periods: &Periods,
 ) -> Result<Option<OwnSignal>, RulesError> {
     let unit = own.signal.unit().to_owned();
+    let is_tail = matches!(own.signal, Signal::Duration { quantile, .. } if quantile > 0.5);
     // Both sides need observations; the query counts the later one only.
     let swapped = Periods { now: periods.before, before: periods.now, ..*periods };
     let reversed = inquiry.read(own.signal.clone(), &swapped).await?.figures;
     let reading = inquiry.read(own.signal, periods).await?;
     let Figures { n, .. } = reading.figures;
     let Some((now, before)) = reading.figures.pair() else { return Ok(None) };
-    if n < COUNT_MIN || reversed.n < COUNT_MIN {
+    let (count_min, slower) =
+        if is_tail { (TAIL_COUNT_MIN, TAIL_RATIO) } else { (COUNT_MIN, SLOWER_RATIO) };
+    if n < count_min || reversed.n < count_min {
         return Ok(None);
     }
     let ratio = reading.figures.ratio().unwrap_or(1.0);
     let has_changed = match own.what {
         SignalKind::Responses | SignalKind::Requests => ratio >= GROWTH_MIN,
-        SignalKind::Duration => ratio >= SLOWER_RATIO && now - before >= SLOWER_MS,
+        SignalKind::Calls => ratio >= CALLS_RATIO,
+        SignalKind::Duration => ratio >= slower && now - before >= SLOWER_MS,
+        SignalKind::Errors => {
+            let failed = |percent: f64, n: i64| (percent / 100.0 * n as f64, n as f64);
+            let z = share_rise_z(failed(now, n), failed(before, reversed.n));
+            now - before >= ERROR_POINTS && z >= ERROR_Z
+        }
     };
+    let by = if unit == "%" { String::new() } else { format!(" ({})", figures::times(ratio)) };
     let statement = format!(
-        "{} {} {} to {} at the change to {} ({})",
+        "{} {} {} to {} at the change to {}{by}",
         own.subject,
         if has_changed { "went from" } else { "did not change:" },
         figures::with_unit(before, &unit),
         figures::with_unit(now, &unit),
         change.name(),
-        figures::times(ratio)
     );
     let rule = if has_changed { "changed_at_deploy" } else { "unchanged_at_deploy" };
     let finding = inquiry.note(rule, &own.subject, reading, statement);

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::attribution::{Added, Attribution};
+use super::attribution::{Added, Attribution, Part, SideBySide};
 use super::breadth::Breadth;
 use super::budget::Budget;
 use super::changes::{Candidate, Candidates, OwnSignal, SignalKind};
@@ -26,9 +26,11 @@ mod tests;
 /// Probability that a recorded change is the cause, before any evidence: about half to two thirds
 /// of incidents follow one.
 const CHANGE_PRIOR: f64 = 0.7;
-/// The rest is divided among a dependency without a recorded change, more traffic, and the unknown.
-const DEPENDENCY_PRIOR: f64 = 0.4 * (1.0 - CHANGE_PRIOR);
+/// The rest is divided among a dependency without a recorded change, more traffic, a machine, and the
+/// unknown.
+const DEPENDENCY_PRIOR: f64 = 0.3 * (1.0 - CHANGE_PRIOR);
 const TRAFFIC_PRIOR: f64 = 0.2 * (1.0 - CHANGE_PRIOR);
+const HOST_PRIOR: f64 = 0.1 * (1.0 - CHANGE_PRIOR);
 const UNKNOWN_PRIOR: f64 = 0.4 * (1.0 - CHANGE_PRIOR);
 /// One term counts for at most this.
 const TERM_MAX: f64 = 3.0;
@@ -42,6 +44,10 @@ const LAG_SHORT_SHARE: f64 = 0.65;
 const DISTANCE_DECAY: f64 = 0.6;
 /// A service's own signal changes at a change that caused something in 90 %, at another in 5 %.
 const OWN_CHANGED: f64 = 18.0;
+/// Two versions in the same minutes differ, or do not: nothing else than the version can be why.
+const SIDE_BY_SIDE: f64 = 20.0;
+/// A signal that changed where something else explains it as well, such as more requests.
+const OWN_CHANGED_SHARED: f64 = 3.0;
 /// A link of the mechanism that was seen.
 const LINK: f64 = 3.0;
 /// Links are not independent of each other: this many count.
@@ -52,6 +58,8 @@ const OWN_SHARE_MIN: f64 = 0.2;
 const OWN_SHARE_MAIN: f64 = 0.5;
 /// No confidence above this without a rollback or two versions side by side.
 pub(crate) const CONFIDENCE_MAX: f64 = 0.95;
+/// And with them.
+const CONFIDENCE_SIDE_BY_SIDE_MAX: f64 = 0.98;
 /// And for a cause without a recorded change, which may only be missing from the records.
 const CONFIDENCE_DEPENDENCY_MAX: f64 = 0.8;
 /// A cause is named from this confidence on,
@@ -76,6 +84,8 @@ pub(crate) struct Measured<'a> {
     pub(crate) payloads: &'a Payloads,
     pub(crate) gaps: &'a [Gap],
     pub(crate) profiles: &'a Profiles,
+    /// Those of the service that the time comes from.
+    pub(crate) culprit_profiles: &'a Profiles,
     pub(crate) traffic: &'a Traffic,
     pub(crate) symptom_findings: &'a [String],
 }
@@ -98,6 +108,8 @@ pub(crate) struct Weighed {
     pub(crate) is_shown: bool,
     /// Cannot be the cause: the effect came first.
     pub(crate) is_vetoed: bool,
+    /// Its version is slower than others in the same minutes.
+    is_side_by_side: bool,
     prior: f64,
     pub(crate) confidence: f64,
     /// Logarithm of prior and evidence, for margins.
@@ -118,6 +130,7 @@ impl Weighed {
             links: 0,
             is_shown: false,
             is_vetoed: false,
+            is_side_by_side: false,
             prior,
             confidence: 0.0,
             weight: 0.0,
@@ -135,7 +148,10 @@ impl Weighed {
 
     fn cap(&self) -> f64 {
         match self.kind {
-            CauseKind::Dependency => CONFIDENCE_DEPENDENCY_MAX,
+            _ if self.is_side_by_side => CONFIDENCE_SIDE_BY_SIDE_MAX,
+            CauseKind::Dependency | CauseKind::RetryStorm | CauseKind::Host => {
+                CONFIDENCE_DEPENDENCY_MAX
+            }
             CauseKind::Unknown if self.service.is_some() => CONFIDENCE_DEPENDENCY_MAX,
             _ => CONFIDENCE_MAX,
         }
@@ -152,6 +168,7 @@ pub(crate) fn weigh(measured: &Measured<'_>) -> Vec<Weighed> {
         .map(|(index, candidate)| change(measured, index, candidate))
         .collect();
     all.extend(dependencies(measured));
+    all.extend(host(measured));
     all.push(traffic(measured));
     all.push(unknown(measured));
     for weighed in &mut all {
@@ -256,23 +273,106 @@ fn own_signals(measured: &Measured<'_>, candidate: &Candidate, weighed: &mut Wei
     if let Some(signal) = changed(SignalKind::Requests).filter(|_| !hands_on(Direction::Request)) {
         return shown(weighed, Mechanism::RequestPayloadGrowth, signal, "its requests grew at it");
     }
-    if let Some(signal) = changed(SignalKind::Duration) {
+    if let Some(side) = side_by_side(measured, candidate) {
+        return beside_others(measured, candidate, (side, weighed));
+    }
+    let share = own_share(measured, service);
+    if let Some(signal) = changed(SignalKind::Calls).filter(|_| share >= OWN_SHARE_MIN) {
+        let asks = measured.attribution.of(service).and_then(|added| added.more_calls.as_ref());
+        let misses = asks.is_some_and(|more| more.cache.is_some());
+        let mechanism = if misses { Mechanism::CacheMiss } else { Mechanism::NPlusOne };
+        return shown(weighed, mechanism, signal, "it makes more calls for a request since then");
+    }
+    let slower = changed(SignalKind::Duration).or_else(|| changed(SignalKind::Errors));
+    if let Some(signal) = slower {
         let is_fed = hands_on(Direction::Response) || hands_on(Direction::Request);
-        if own_share(measured, service) >= OWN_SHARE_MIN && !is_fed {
-            return shown(
-                weighed,
-                Mechanism::SlowerCode,
-                signal,
-                "it takes longer itself since then",
-            );
+        let surge = surge_at(measured, service);
+        if share < OWN_SHARE_MIN || is_fed {
+            return weighed.term("own_signals", 1.0, "it is slower, which others explain as well");
         }
-        return weighed.term("own_signals", 1.0, "it is slower, which others explain as well");
+        shown(
+            weighed,
+            mechanism_of(measured, service),
+            signal,
+            "it takes longer itself since then",
+        );
+        if let (Some(ratio), Some(term)) = (surge, weighed.evidence.last_mut()) {
+            term.log_odds = OWN_CHANGED_SHARED.ln();
+            let requests = figures::times(ratio);
+            term.reason = format!("{}, and it gets {requests} the requests", term.reason);
+        }
+        return;
     }
     if candidate.signals.is_empty() {
         return weighed.term("own_signals", 1.0, "its own figures around the change are not known");
     }
     weighed.against.extend(candidate.signals.iter().map(|signal| signal.finding.clone()));
     weighed.term("own_signals", 0.0, "none of its own figures changed at it");
+}
+
+/// The version that a change brought beside the service's others.
+fn side_by_side<'a>(measured: &'a Measured<'_>, candidate: &Candidate) -> Option<&'a SideBySide> {
+    let added = measured.attribution.of(&candidate.change.service)?;
+    let mut sides = added.versions.iter();
+    sides.find(|side| side.version == candidate.change.version && (side.is_slower || side.is_same))
+}
+
+/// Two versions in the same minutes are the nearest that there is to an experiment.
+fn beside_others(
+    measured: &Measured<'_>,
+    candidate: &Candidate,
+    (side, weighed): (&SideBySide, &mut Weighed),
+) {
+    let service = &candidate.change.service;
+    if !side.is_slower {
+        weighed.against.extend(side.finding.clone());
+        let reason = "its other version takes as long in the same minutes";
+        return weighed.term("own_signals", 1.0 / SIDE_BY_SIDE, reason);
+    }
+    weighed.mechanism = mechanism_of(measured, service);
+    weighed.is_shown = true;
+    weighed.is_side_by_side = true;
+    weighed.supporting.extend(side.finding.clone());
+    let reason = "it takes longer than its other version in the same minutes";
+    weighed.term("own_signals", SIDE_BY_SIDE, reason);
+}
+
+/// How a service became slow, of what is known of its requests and its processor time.
+fn mechanism_of(measured: &Measured<'_>, service: &str) -> Mechanism {
+    let Some(added) = measured.attribution.of(service) else { return Mechanism::SlowerCode };
+    match added.main_part() {
+        Part::Calling | Part::Called => return Mechanism::None,
+        Part::Repeated => return Mechanism::RetryAmplification,
+        Part::Asking => {
+            let misses = added.more_calls.as_ref().is_some_and(|more| more.cache.is_some());
+            return if misses { Mechanism::CacheMiss } else { Mechanism::NPlusOne };
+        }
+        Part::Own => {}
+    }
+    if added.failures.is_some() {
+        return Mechanism::ErrorBurst;
+    }
+    let is_culprit = measured.attribution.main().is_some_and(|main| main.service == service);
+    let profiles = if is_culprit { measured.culprit_profiles } else { measured.profiles };
+    if is_culprit || service == measured.service {
+        let risen = |names: &[&str]| {
+            let families = profiles.risen.iter().flat_map(|risen| &risen.families);
+            families.into_iter().any(|family| names.contains(&family.as_str()))
+        };
+        if risen(&["lock"]) {
+            return Mechanism::LockContention;
+        }
+        if risen(&GARBAGE) {
+            return Mechanism::GcPressure;
+        }
+    }
+    Mechanism::SlowerCode
+}
+
+/// By how much the requests to a service rose, if they did.
+fn surge_at(measured: &Measured<'_>, service: &str) -> Option<f64> {
+    let surge = measured.traffic.surge.as_ref();
+    surge.filter(|surge| surge.service == service).map(|surge| surge.ratio)
 }
 
 fn shown(weighed: &mut Weighed, mechanism: Mechanism, signal: &OwnSignal, reason: &str) {
@@ -308,8 +408,7 @@ fn mechanism(measured: &Measured<'_>, weighed: &mut Weighed) {
         Mechanism::ResponsePayloadGrowth | Mechanism::RequestPayloadGrowth => {
             links.extend(payload_links(measured, &service));
         }
-        Mechanism::SlowerCode => links.extend(time_links(measured, &service)),
-        _ => {}
+        _ => links.extend(time_links(measured, &service)),
     }
     weighed.links = links.len();
     if links.is_empty() {
@@ -389,7 +488,8 @@ fn time_links(measured: &Measured<'_>, service: &str) -> Vec<(String, Vec<String
     if share >= OWN_SHARE_MAIN {
         let findings = measured.budget.map_or_else(Vec::new, |budget| budget.findings.clone());
         let words = figures::percent(100.0 * share);
-        links.push((format!("{words} of the added time is its own"), findings));
+        let place = measured.attribution.of(service).map_or("its own", Added::place);
+        links.push((format!("{words} of the added time is {place}"), findings));
     }
     let slower = measured
         .breadth
@@ -431,36 +531,99 @@ fn dependencies(measured: &Measured<'_>) -> Vec<Weighed> {
         found.entry(producer.to_owned()).or_insert(weighed);
     }
     for (service, reason, findings) in slow_services(measured) {
-        // Something in the symptom's own service is no dependency of it.
-        let is_own = service == measured.service;
-        let kind = if is_own { CauseKind::Unknown } else { CauseKind::Dependency };
-        let mut weighed = Weighed::new(kind, DEPENDENCY_PRIOR);
-        weighed.service = Some(service.clone());
-        weighed.mechanism = Mechanism::SlowerCode;
-        weighed.is_shown = true;
-        weighed.supporting.extend(findings);
-        if measured.payloads.growths.iter().any(|growth| growth.consumer() == service) {
-            weighed.is_shown = false;
-            weighed.term("own_signals", 1.0, format!("{reason}, and larger bodies explain it"));
-        } else {
-            weighed.term("own_signals", OWN_CHANGED, reason);
-        }
+        let mut weighed = slow_service(measured, &service, (reason, findings));
         mechanism(measured, &mut weighed);
-        let is_outside = |added: &Added| added.service == service && !added.is_mostly_own();
-        if measured.attribution.main().is_some_and(is_outside) {
-            // The network, a queue, a processor that is busy: nothing says that its code is slower.
-            weighed.mechanism = Mechanism::None;
+        if measured.attribution.of(&service).is_some_and(|a| a.main_part() == Part::Asking) {
+            blame_the_cache(measured, &mut weighed);
         }
         found.entry(service).or_insert(weighed);
     }
     found.into_values().collect()
 }
 
+/// A service that is slow, whatever is recorded of it.
+fn slow_service(
+    measured: &Measured<'_>,
+    service: &str,
+    (reason, findings): (String, Vec<String>),
+) -> Weighed {
+    let how = mechanism_of(measured, service);
+    let kind = match how {
+        Mechanism::RetryAmplification => CauseKind::RetryStorm,
+        // Something in the symptom's own service is no dependency of it.
+        _ if service == measured.service => CauseKind::Unknown,
+        _ => CauseKind::Dependency,
+    };
+    let mut weighed = Weighed::new(kind, DEPENDENCY_PRIOR);
+    weighed.service = Some(service.to_owned());
+    weighed.mechanism = how;
+    weighed.supporting.extend(findings);
+    let on_host =
+        |host: &super::attribution::SlowHost| host.services.iter().any(|name| name == service);
+    let explained = if measured.payloads.growths.iter().any(|g| g.consumer() == service) {
+        Some("larger bodies explain it".to_owned())
+    } else if let Some(ratio) = surge_at(measured, service) {
+        Some(format!("{} the requests explain it", figures::times(ratio)))
+    } else if measured.attribution.host.as_ref().is_some_and(on_host) {
+        Some("its machine explains it".to_owned())
+    } else {
+        None
+    };
+    weighed.is_shown = explained.is_none();
+    let is_called = measured.attribution.of(service).is_some_and(|a| a.main_part() == Part::Called);
+    match explained {
+        Some(explained) => weighed.term("own_signals", 1.0, format!("{reason}, and {explained}")),
+        // What answers without a span of its own may run on the machine as well.
+        None if is_called && measured.attribution.host.is_some() => {
+            let reason = format!("{reason}, and where it runs is not known");
+            weighed.term("own_signals", OWN_CHANGED_SHARED, reason);
+        }
+        None => weighed.term("own_signals", OWN_CHANGED, reason),
+    }
+    weighed
+}
+
+/// Requests that a cache no longer answers are nobody's fault but the cache's, without a change of those
+/// that ask it.
+fn blame_the_cache(measured: &Measured<'_>, weighed: &mut Weighed) {
+    let Some(asks) = weighed.service.as_deref().and_then(|name| measured.attribution.of(name))
+    else {
+        return;
+    };
+    if let Some(cache) = asks.more_calls.as_ref().and_then(|more| more.cache.clone()) {
+        weighed.kind = CauseKind::Dependency;
+        weighed.service = Some(cache);
+    }
+}
+
+/// A machine on which several services are slow.
+fn host(measured: &Measured<'_>) -> Option<Weighed> {
+    let host = measured.attribution.host.as_ref()?;
+    let mut weighed = Weighed::new(CauseKind::Host, HOST_PRIOR);
+    weighed.service = Some(host.host.clone());
+    weighed.mechanism = Mechanism::Queueing;
+    weighed.is_shown = true;
+    weighed.supporting.extend(host.findings.iter().cloned());
+    let share = figures::percent(100.0 * host.share);
+    weighed.term(
+        "own_signals",
+        OWN_CHANGED,
+        format!(
+            "{share} of the work that became slower is on it, by {} services",
+            host.services.len()
+        ),
+    );
+    let exponent = i32::try_from(host.services.len().min(LINKS_MAX)).unwrap_or(0);
+    weighed.term("mechanism", LINK.powi(exponent), "the same services elsewhere are not slower");
+    weighed.links = host.services.len();
+    Some(weighed)
+}
+
 /// Services in which most of the added time is.
 fn slow_services(measured: &Measured<'_>) -> Vec<(String, String, Vec<String>)> {
     let mut slow = Vec::new();
     let words = |share: f64| figures::percent(100.0 * share);
-    if let Some(added) = measured.attribution.main() {
+    for added in measured.attribution.shown() {
         let share = measured.attribution.share_of(&added.service);
         if share >= OWN_SHARE_MAIN {
             let reason = format!("{} of the added time is {}", words(share), added.place());
@@ -497,16 +660,37 @@ fn slow_services(measured: &Measured<'_>) -> Vec<(String, String, Vec<String>)> 
 fn traffic(measured: &Measured<'_>) -> Weighed {
     let mut weighed = Weighed::new(CauseKind::Traffic, TRAFFIC_PRIOR);
     weighed.service = Some(measured.service.to_owned());
-    let findings = measured.traffic.findings.iter().take(1).cloned();
-    if let Some(ratio) = measured.traffic.surge {
-        weighed.mechanism = Mechanism::Queueing;
-        weighed.is_shown = true;
-        weighed.supporting.extend(findings);
-        let reason = format!("{} the requests", figures::times(ratio));
-        weighed.term("own_signals", OWN_CHANGED / 2.0, reason);
-    } else {
-        weighed.against.extend(findings);
+    let findings = measured.traffic.findings.iter().cloned();
+    let Some(surge) = &measured.traffic.surge else {
+        weighed.against.extend(findings.take(1));
         weighed.term("own_signals", 0.0, "the request rate did not rise");
+        return weighed;
+    };
+    weighed.mechanism = Mechanism::Queueing;
+    weighed.supporting.extend(findings);
+    let requests = format!("{} the requests", figures::times(surge.ratio));
+    // More requests slow down those that cannot take them, and nothing else.
+    let main = measured.attribution.main();
+    let queues = |added: &&Added| {
+        added.service == surge.service && matches!(added.main_part(), Part::Own | Part::Called)
+    };
+    match main.filter(queues) {
+        Some(added) => {
+            weighed.service = Some(added.service.clone());
+            weighed.is_shown = true;
+            weighed.supporting.extend(added.findings.iter().cloned());
+            weighed.term("own_signals", OWN_CHANGED, requests);
+            weighed.links = 1;
+            weighed.term("mechanism", LINK, "the service that gets them takes longer itself");
+        }
+        None if main.is_some() => {
+            let reason = format!("{requests}, and the added time comes from elsewhere");
+            weighed.term("own_signals", 1.0, reason);
+        }
+        None => {
+            weighed.is_shown = true;
+            weighed.term("own_signals", OWN_CHANGED / 2.0, requests);
+        }
     }
     weighed
 }

@@ -48,15 +48,16 @@ pub(crate) async fn find(
     };
     for operation in slower_through(&culprit, (&now, &before), scope) {
         if let Some((measure, reading)) = slower_quantile(inquiry, &operation, &periods).await? {
+            // Without a rise that can be dated it may have begun at any time in the window.
+            let (start, interval) = attribution.onset.unwrap_or((periods.now.start, periods.now));
             let onset = Onset {
-                onset: periods.now.start,
-                // It may have begun at any time in the window.
-                interval: periods.now,
+                onset: start,
+                interval,
                 baseline: periods.before,
                 quantile: measure,
                 resolution: window,
             };
-            let method = "the window against the hour before it, since less than 6 hours are known: means of the same requests and calls, and the share of them above the earlier 90th percentile".to_owned();
+            let method = "the window against the hour before it, since less than 6 hours are known: means of the same requests and calls, and where the share of them above the earlier 90th percentile rises".to_owned();
             let regression = Regression { operation, onset, periods, measure, reading, method };
             return Ok(Some((regression, attribution)));
         }

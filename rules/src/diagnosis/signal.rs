@@ -8,7 +8,7 @@ use super::reading::{
     ADJUSTED_COUNT, DURATION, ERROR_COUNT, Edges, SPAN_COUNT, is_operation, operation_rows,
     payload_rows, within,
 };
-use crate::time::{HOUR, Periods, Time, Window};
+use crate::time::{HOUR, MINUTE, Periods, Time, Window};
 
 /// The spans of a service that carry one name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -108,6 +108,17 @@ pub enum Signal {
         /// The operation.
         operation: Operation,
     },
+    /// Calls of one kind that a service makes per request.
+    CallsPerRequest {
+        /// The service.
+        service: String,
+        /// Name of its server spans.
+        request: String,
+        /// Whom it calls.
+        callee: String,
+        /// Name of its client spans.
+        call: String,
+    },
     /// Mean time of a call outside of the callee, in milliseconds: network, waiting, reading.
     CallGap {
         /// The caller's spans.
@@ -155,6 +166,7 @@ impl Signal {
         match self {
             Self::Duration { .. } | Self::MeanDuration { .. } | Self::CallGap { .. } => "ms",
             Self::RequestRate { .. } => "requests/s",
+            Self::CallsPerRequest { .. } => "calls/request",
             Self::ErrorShare { .. } | Self::FamilyShare { .. } | Self::FunctionShare { .. } => "%",
             Self::Payload { .. } => "bytes",
             Self::MetricMean { unit, .. } => unit,
@@ -202,6 +214,9 @@ impl Signal {
             }
             Self::RequestRate { operation } => request_rate(operation, periods),
             Self::ErrorShare { operation } => error_share(operation, periods),
+            Self::CallsPerRequest { service, request, callee, call } => {
+                calls_per_request((service, request), (callee, call), periods)
+            }
             Self::CallGap { client, server } => call_gap(client, server, periods),
             Self::Payload { edge, direction, measure, quantile } => {
                 let both = both(periods);
@@ -261,6 +276,64 @@ fn error_share(operation: &Operation, periods: &Periods) -> String {
     let rows = operation_rows(&is_operation(operation), &columns, &both(periods), periods.at);
     let figure = "100.0 * sum(error_count) / nullif(sum(span_count), 0)";
     compare(figure, "sum(span_count)", &rows)
+}
+
+/// Client spans as `c` with the spans that answered them as `s`, under a condition.
+pub(crate) fn calls_where(condition: &str, periods: &Periods) -> String {
+    let start = periods.before.start.min(periods.now.start) - ANSWER_MARGIN;
+    let end = (periods.before.end.max(periods.now.end) + ANSWER_MARGIN).min(periods.at);
+    format!(
+        "spans AS c\nLEFT JOIN (\n  SELECT trace_id, parent_span_id, min(service_name) AS service_name, sum(duration_ns) AS duration_ns FROM spans\n  WHERE span_kind = 'SERVER' AND {}\n  GROUP BY trace_id, parent_span_id\n) AS s ON s.trace_id = c.trace_id AND s.parent_span_id = c.span_id\nWHERE c.span_kind = 'CLIENT' AND {condition}",
+        within("time", Window::new(start, end))
+    )
+}
+
+/// That a client span of [`calls_where`] calls a service or host.
+pub(crate) fn is_call_to(name: &str) -> String {
+    let name = literal::text(name);
+    format!("(s.service_name = {name} OR coalesce(c.peer_service, c.server_address) = {name})")
+}
+
+/// A call is answered this close to it.
+const ANSWER_MARGIN: i64 = 10 * MINUTE;
+
+/// That a span `table` ended before the instant.
+pub(crate) fn has_ended(table: &str, at: Time) -> String {
+    format!("{table}.start_unix_nano + {table}.duration_ns < {}", at.nanos())
+}
+
+fn calls_per_request(
+    (service, request): (&str, &str),
+    (callee, call): (&str, &str),
+    periods: &Periods,
+) -> String {
+    let (now, before) = (|t: &str| within(t, periods.now), |t: &str| within(t, periods.before));
+    let counts = |table: &str, rows: &str| {
+        let time = format!("{table}.time");
+        format!(
+            "SELECT count(*) FILTER (WHERE {}) AS now, count(*) FILTER (WHERE {}) AS before FROM {rows}\n  AND ({} OR {}) AND {}",
+            now(&time),
+            before(&time),
+            now(&time),
+            before(&time),
+            has_ended(table, periods.at)
+        )
+    };
+    let service = literal::text(service);
+    let is_call = format!(
+        "c.service_name = {service} AND c.span_name = {} AND {}",
+        literal::text(call),
+        is_call_to(callee)
+    );
+    let requests = format!(
+        "spans AS r WHERE r.service_name = {service} AND r.span_name = {} AND r.span_kind IN ('SERVER', 'CONSUMER')",
+        literal::text(request)
+    );
+    format!(
+        "WITH calls AS (\n  {}\n),\nrequests AS (\n  {}\n)\nSELECT CAST(c.now AS DOUBLE) / nullif(r.now, 0) AS observed,\n  CAST(c.before AS DOUBLE) / nullif(r.before, 0) AS baseline, r.now AS n\nFROM calls AS c CROSS JOIN requests AS r",
+        counts("c", &calls_where(&is_call, periods)),
+        counts("r", &requests)
+    )
 }
 
 /// Means subtract: the gap of a mean call is the mean of the gaps.

@@ -19,12 +19,23 @@ const SAMPLE_TRACES: usize = 1_000;
 const MARGIN: i64 = 10 * MINUTE;
 
 /// A span of a sampled trace.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Span {
     pub(crate) group: usize,
+    pub(crate) place: usize,
     pub(crate) start: i64,
     pub(crate) duration: i64,
+    pub(crate) has_failed: bool,
     pub(crate) children: Vec<usize>,
+}
+
+/// What ran a span.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Place {
+    /// The service's version.
+    pub(crate) version: Option<String>,
+    /// The machine.
+    pub(crate) host: Option<String>,
 }
 
 /// A trace with the span of the symptom in it.
@@ -63,29 +74,41 @@ pub(crate) struct Sample {
     pub(crate) seconds: f64,
 }
 
-/// Spans of the same service, name and kind are a group.
+/// Spans of the same service, name, kind and callee are a group.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Groups {
     pub(crate) operations: Vec<Operation>,
     /// Whom a group of client spans calls, where the spans say so.
     pub(crate) peers: Vec<Option<String>>,
-    index: BTreeMap<Operation, usize>,
+    /// Which database or cache a group of client spans asks.
+    pub(crate) systems: Vec<Option<String>>,
+    pub(crate) places: Vec<Place>,
+    index: BTreeMap<(Operation, Option<String>), usize>,
+    index_of_places: BTreeMap<Place, usize>,
 }
 
 impl Groups {
     pub(super) fn of(&mut self, operation: Operation, peer: Option<String>) -> usize {
-        if let Some(group) = self.index.get(&operation) {
-            let group = *group;
-            if self.peers[group].is_none() {
-                self.peers[group] = peer;
-            }
-            return group;
+        let key = (operation, peer);
+        if let Some(group) = self.index.get(&key) {
+            return *group;
         }
         let group = self.operations.len();
-        self.index.insert(operation.clone(), group);
-        self.operations.push(operation);
-        self.peers.push(peer);
+        self.operations.push(key.0.clone());
+        self.peers.push(key.1.clone());
+        self.systems.push(None);
+        self.index.insert(key, group);
         group
+    }
+
+    pub(super) fn place(&mut self, place: Place) -> usize {
+        if let Some(known) = self.index_of_places.get(&place) {
+            return *known;
+        }
+        let number = self.places.len();
+        self.index_of_places.insert(place.clone(), number);
+        self.places.push(place);
+        number
     }
 }
 
@@ -136,7 +159,7 @@ fn contains(window: Window, span: &RawSpan) -> bool {
 fn sql_of(condition: &str, window: Window, at: Time) -> String {
     let wide = Window::new(window.start - MARGIN, (window.end + MARGIN).min(at));
     format!(
-        "SELECT trace_id, span_id, parent_span_id, service_name, span_name, span_kind,\n  coalesce(peer_service, server_address) AS peer, start_unix_nano, duration_ns\nFROM spans\nWHERE trace_id IN (\n  SELECT trace_id FROM spans\n  WHERE {} AND {} AND {}\n  ORDER BY sha256(trace_id) LIMIT {SAMPLE_TRACES}\n)\nAND {} AND {}\nORDER BY trace_id, start_unix_nano, span_id, service_name, span_name",
+        "SELECT trace_id, span_id, parent_span_id, service_name, span_name, span_kind,\n  coalesce(peer_service, server_address) AS peer,\n  db_system_name, service_version, host_name, status_code, start_unix_nano, duration_ns\nFROM spans\nWHERE trace_id IN (\n  SELECT trace_id FROM spans\n  WHERE {} AND {} AND {}\n  ORDER BY sha256(trace_id) LIMIT {SAMPLE_TRACES}\n)\nAND {} AND {}\nORDER BY trace_id, start_unix_nano, span_id, service_name, span_name",
         condition,
         within("time", window),
         ended(at),
@@ -151,6 +174,9 @@ struct RawSpan {
     parent: Option<i64>,
     operation: Operation,
     peer: Option<String>,
+    system: Option<String>,
+    place: Place,
+    has_failed: bool,
     start: i64,
     duration: i64,
 }
@@ -160,6 +186,9 @@ fn raw_spans(rows: &crate::rows::Rows) -> Result<Vec<RawSpan>, RulesError> {
     let parents = rows.optional_ints("parent_span_id")?;
     let (services, names) = (rows.texts("service_name")?, rows.texts("span_name")?);
     let (kinds, peers) = (rows.texts("span_kind")?, rows.optional_texts("peer")?);
+    let (systems, statuses) = (rows.optional_texts("db_system_name")?, rows.texts("status_code")?);
+    let (versions, hosts) =
+        (rows.optional_texts("service_version")?, rows.optional_texts("host_name")?);
     let (starts, durations) = (rows.ints("start_unix_nano")?, rows.ints("duration_ns")?);
     let mut spans = Vec::with_capacity(rows.len());
     for (row, trace_id) in traces.into_iter().enumerate() {
@@ -173,6 +202,9 @@ fn raw_spans(rows: &crate::rows::Rows) -> Result<Vec<RawSpan>, RulesError> {
                 span_kind: kinds[row].clone(),
             },
             peer: peers[row].clone(),
+            system: systems[row].clone(),
+            place: Place { version: versions[row].clone(), host: hosts[row].clone() },
+            has_failed: statuses[row] == "ERROR",
             start: starts[row],
             duration: durations[row].max(0),
         });
@@ -194,11 +226,19 @@ fn trace(
     }
     let mut spans: Vec<Span> = raw
         .iter()
-        .map(|span| Span {
-            group: groups.of(span.operation.clone(), span.peer.clone()),
-            start: span.start,
-            duration: span.duration,
-            children: Vec::new(),
+        .map(|span| {
+            let group = groups.of(span.operation.clone(), span.peer.clone());
+            if groups.systems[group].is_none() {
+                groups.systems[group].clone_from(&span.system);
+            }
+            Span {
+                group,
+                place: groups.place(span.place.clone()),
+                start: span.start,
+                duration: span.duration,
+                has_failed: span.has_failed,
+                children: Vec::new(),
+            }
         })
         .collect();
     for (index, span) in raw.iter().enumerate() {

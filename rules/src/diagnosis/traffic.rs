@@ -24,22 +24,34 @@ const PAINT_METRICS: [&str; 4] =
 /// What traffic has to do with it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Traffic {
-    /// Rate now over rate before, if it rose.
-    pub(crate) surge: Option<f64>,
+    /// More requests, if there are: to the symptom, or to the service that the time comes from.
+    pub(crate) surge: Option<Surge>,
     /// Points by which the error share rose, if it did.
     pub(crate) errors: Option<f64>,
     pub(crate) findings: Vec<String>,
     pub(crate) ruled_out: Vec<RuledOut>,
 }
 
-/// Measures all three.
+/// A service that gets more requests.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Surge {
+    pub(crate) service: String,
+    /// Rate now over rate before.
+    pub(crate) ratio: f64,
+}
+
+/// Measures all three for the symptom, and the rate of the operation that the time comes from.
 pub(crate) async fn compute(
     inquiry: &mut Inquiry<'_>,
-    operation: &Operation,
+    (operation, slowest): (&Operation, Option<&Operation>),
     periods: &Periods,
 ) -> Result<Traffic, RulesError> {
     let mut traffic = Traffic::default();
-    rate(inquiry, operation, (periods, &mut traffic)).await?;
+    rate(inquiry, (operation, "request rate".to_owned()), (periods, &mut traffic)).await?;
+    if let Some(slowest) = slowest.filter(|slowest| *slowest != operation) {
+        let what = format!("request rate of {}", slowest.service);
+        rate(inquiry, (slowest, what), (periods, &mut traffic)).await?;
+    }
     errors(inquiry, operation, (periods, &mut traffic)).await?;
     client(inquiry, (periods, &mut traffic)).await?;
     Ok(traffic)
@@ -47,7 +59,7 @@ pub(crate) async fn compute(
 
 async fn rate(
     inquiry: &mut Inquiry<'_>,
-    operation: &Operation,
+    (operation, what): (&Operation, String),
     (periods, traffic): (&Periods, &mut Traffic),
 ) -> Result<(), RulesError> {
     if has_gaps(inquiry, periods.before).await? {
@@ -81,10 +93,10 @@ async fn rate(
     // It is a surge only if neither the hour nor the week knows such a rate.
     if let Some(least) = ratios.iter().copied().reduce(f64::min) {
         if least > RATE_FACTOR {
-            traffic.surge = Some(least);
+            traffic.surge = Some(Surge { service: operation.service.clone(), ratio: least });
         } else {
             traffic.ruled_out.push(RuledOut {
-                what: "request rate".to_owned(),
+                what,
                 reason: format!("{} of what it was", figures::times(least)),
                 findings: findings.clone(),
             });

@@ -98,6 +98,34 @@ pub(crate) fn best_split(values: &[f64]) -> Option<Rise> {
             rises.then(|| (split, -(count as f64) * deviation.ln()))
         })
         .collect();
+    rise_of(&splits)
+}
+
+/// The split after which more events are high, of events in the order of time; the design effect is how
+/// many events tell as much as one that is independent of the others. `None` if the share does not rise.
+pub(crate) fn share_split(are_high: &[bool], design_effect: f64) -> Option<Rise> {
+    let all = are_high.len();
+    let total = are_high.iter().filter(|is_high| **is_high).count() as f64;
+    let likelihood = |high: f64, count: f64| {
+        let part = |k: f64| if k > 0.0 { k * (k / count).ln() } else { 0.0 };
+        part(high) + part(count - high)
+    };
+    let mut before = 0.0;
+    let mut splits = Vec::new();
+    for split in 1..all {
+        before += f64::from(u8::from(are_high[split - 1]));
+        let (n_before, n_after) = (split as f64, (all - split) as f64);
+        let rises = (total - before) / n_after > before / n_before;
+        if rises && split >= SIDE_MIN && all - split >= SIDE_MIN {
+            let log = likelihood(before, n_before) + likelihood(total - before, n_after);
+            splits.push((split, log / design_effect.max(1.0)));
+        }
+    }
+    rise_of(&splits)
+}
+
+/// The likeliest split, and those that are nearly as likely.
+fn rise_of(splits: &[(usize, f64)]) -> Option<Rise> {
     let best =
         splits.iter().copied().reduce(|best, next| if next.1 > best.1 { next } else { best })?;
     let near = || splits.iter().filter(|split| best.1 - split.1 <= LOG_LIKELIHOOD_RANGE);

@@ -1,7 +1,7 @@
 //! Critical paths and parts of small traces.
 
 use super::critical_path::{self_times, total};
-use super::{RawSpan, Sample, parts, trace};
+use super::{Place, RawSpan, Sample, parts, trace};
 use crate::diagnosis::signal::Operation;
 
 /// `(id, parent, service, name, kind, start, end)`.
@@ -24,6 +24,9 @@ fn sample(lines: &[Line<'_>]) -> Sample {
             parent: (*parent != 0).then_some(*parent),
             operation: operation(service, name, kind),
             peer: None,
+            system: None,
+            place: Place::default(),
+            has_failed: false,
             start: *start,
             duration: end - start,
         })

@@ -1,6 +1,6 @@
 //! Steps, spikes, recoveries and noise.
 
-use super::{Reference, Rise, lasting_rise};
+use super::{Reference, Rise, lasting_rise, share_split};
 
 /// Noise that looks random and is always the same: a linear congruential generator.
 fn noise(count: usize, sigma: f64) -> Vec<f64> {
@@ -54,4 +54,19 @@ fn noise_spikes_and_recoveries_are_no_rise() {
 fn of_two_incidents_the_one_that_lasts_is_dated() {
     let values = series(&[(100, 0.0), (30, 1.7), (100, 0.0), (20, 1.0)], 0.06);
     assert_eq!(find(&values, 90).map(|rise| rise.first), Some(230));
+}
+
+#[test]
+fn a_share_is_split_where_it_rises() {
+    let event = |n: usize| if n < 60 { n % 10 == 0 } else { n % 3 != 0 };
+    let events: Vec<bool> = (0..100).map(event).collect();
+    let rise = share_split(&events, 1.0).unwrap();
+    assert!((55..=65).contains(&rise.first), "{rise:?}");
+    assert!(rise.interval.0 <= 60 && rise.interval.1 >= 60 && rise.interval.1 < 70, "{rise:?}");
+    let wide = share_split(&events, 4.0).unwrap();
+    assert_eq!(wide.first, rise.first);
+    assert!(wide.interval.0 <= rise.interval.0 && wide.interval.1 >= rise.interval.1, "{wide:?}");
+    let falls: Vec<bool> = (0..100).map(|n| n < 50).collect();
+    assert_eq!(share_split(&falls, 1.0), None);
+    assert_eq!(share_split(&[], 1.0), None);
 }
