@@ -13,7 +13,7 @@ use object_store::path::Path as ObjectPath;
 use self::merge::Merge;
 pub(crate) use self::merge::rows_in_order;
 use crate::delta::{COMPACTED_FILE_BYTES, TableError, TableHandle};
-use crate::parquet_writer::{FileWriter, WriteError, WrittenFile};
+use crate::parquet_writer::{FileWriter, WriteError, Writing, WrittenFile};
 use crate::place::Place;
 use crate::schema::Table;
 use crate::snapshot::DataFile;
@@ -182,7 +182,9 @@ fn rewrite(
         }
         let open = match &mut writer {
             Some(open) => open,
-            None => writer.insert(FileWriter::create(place, table, date, rows)?),
+            None => {
+                writer.insert(FileWriter::create(place, table, date, (rows, Writing::Compaction))?)
+            }
         };
         open.write(&chunk?)?;
         if open.bytes() > 2 * COMPACTED_FILE_BYTES.unsigned_abs() {
