@@ -364,25 +364,32 @@ impl LeafKind {
 
 #[cfg(test)]
 mod tests {
+    use parquet::file::metadata::ColumnChunkMetaData;
     use parquet::file::reader::{FileReader, SerializedFileReader};
 
     use super::*;
+    use crate::rollup::operation_minutes;
     use crate::testing::{Span, spans};
+
+    /// The footer of the one file that rows become.
+    fn written(table: Table, rows: RecordBatch) -> SerializedFileReader<File> {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::folder(folder.path(), true).unwrap();
+        let files = write_partitions(&place, table, &[rows]).unwrap();
+        let [WrittenFile { data, .. }] = &files[..] else { panic!("{files:?}") };
+        SerializedFileReader::new(File::open(folder.path().join(&data.path)).unwrap()).unwrap()
+    }
+
+    fn column<'a>(file: &'a SerializedFileReader<File>, path: &str) -> &'a ColumnChunkMetaData {
+        let path = ColumnPath::from(path.split('.').map(str::to_owned).collect::<Vec<_>>());
+        let columns = file.metadata().row_group(0).columns();
+        columns.iter().find(|column| *column.column_path() == path).unwrap()
+    }
 
     #[test]
     fn columns_are_written_as_what_they_hold() {
-        let folder = tempfile::tempdir().unwrap();
-        let rows = spans(&[Span::new(1, 1, 10), Span::new(1, 2, 20)]);
-        let place = Place::folder(folder.path(), true).unwrap();
-        let files = write_partitions(&place, Table::Spans, &[rows]).unwrap();
-        let [WrittenFile { data, .. }] = &files[..] else { panic!("{files:?}") };
-        let file = File::open(folder.path().join(&data.path)).unwrap();
-        let reader = SerializedFileReader::new(file).unwrap();
-        let columns = reader.metadata().row_group(0).columns();
-        let of = |path: &str| {
-            let path = ColumnPath::from(path.split('.').map(str::to_owned).collect::<Vec<_>>());
-            columns.iter().find(|column| *column.column_path() == path).unwrap()
-        };
+        let file = written(Table::Spans, spans(&[Span::new(1, 1, 10), Span::new(1, 2, 20)]));
+        let of = |path| column(&file, path);
         let has = |path, encoding| of(path).encodings().any(|known| known == encoding);
         assert!(has("duration_ns", Encoding::DELTA_BINARY_PACKED));
         assert!(has("time", Encoding::DELTA_BINARY_PACKED));
@@ -391,5 +398,37 @@ mod tests {
         assert!(of("trace_id").statistics().is_some(), "pages without a trace are passed over");
         assert!(of("time").statistics().is_some());
         assert!(of("attributes.key_value.value").statistics().is_none());
+    }
+    #[test]
+    fn sums_of_histograms_are_differences_and_buckets_as_they_are() {
+        let rows = spans(&[Span::new(1, 1, 10), Span { duration: 7, ..Span::new(1, 2, 20) }]);
+        let file = written(Table::OperationMinutes, operation_minutes(&[rows]));
+        let has = |path, encoding| column(&file, path).encodings().any(|known| known == encoding);
+        assert!(has("duration.sum", Encoding::DELTA_BINARY_PACKED));
+        assert!(!has("duration.buckets", Encoding::RLE_DICTIONARY));
+        assert!(has("duration.count", Encoding::RLE_DICTIONARY));
+        assert!(column(&file, "duration.sum").statistics().is_none());
+    }
+
+    #[test]
+    fn what_is_kept_takes_less_than_what_was_committed() {
+        // Words in an order that repeats only in parts.
+        let words = ["cart", "checkout", "stock", "price", "item", "user", "quote"];
+        let name = |n: usize| -> String {
+            (1..9).map(|k| words[(n * n * k + n / 3) % words.len()]).collect::<Vec<_>>().join("/")
+        };
+        let names: Vec<_> = (0..3_000).map(|n| format!("{}/{n}", name(n))).collect();
+        let of = names.iter().zip(1..).map(|(name, id)| Span { name, ..Span::new(id, id, id) });
+        let rows = spans(&of.collect::<Vec<_>>());
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::folder(folder.path(), true).unwrap();
+        let size = |writing| {
+            let many = (rows.num_rows(), writing);
+            let mut writer = FileWriter::create(&place, Table::Spans, 0, many).unwrap();
+            writer.write(&rows).unwrap();
+            writer.finish().unwrap().data.size_bytes
+        };
+        let (committed, kept) = (size(Writing::Commit), size(Writing::Compaction));
+        assert!(kept < committed, "{kept} of {committed}");
     }
 }
