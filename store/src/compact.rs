@@ -13,7 +13,7 @@ use object_store::path::Path as ObjectPath;
 use self::merge::Merge;
 pub(crate) use self::merge::rows_in_order;
 use crate::delta::{COMPACTED_FILE_BYTES, TableError, TableHandle};
-use crate::parquet_writer::{FileWriter, WriteError, WrittenFile};
+use crate::parquet_writer::{FileWriter, WriteError, Writing, WrittenFile};
 use crate::place::Place;
 use crate::schema::Table;
 use crate::snapshot::DataFile;
@@ -66,20 +66,30 @@ pub enum Selection {
     Balanced,
 }
 
-/// Compacts every date of the table that has files to put together.
+/// Compacts every date of the table that has files to put together. One that is not in the table's
+/// order, as an earlier build or somebody else may have written it, is left as it is.
 pub(crate) async fn compact(
     handle: &mut TableHandle,
     selection: Selection,
 ) -> Result<CompactReport, TableError> {
     let mut report = CompactReport::default();
+    let mut left_out = BTreeSet::new();
     // Files that came out of a step may be put together further: bounded, since each step leaves fewer.
     loop {
-        let groups = groups(&handle.files(), selection);
+        let mut files = handle.files().to_vec();
+        files.retain(|file| !left_out.contains(&file.path));
+        let groups = groups(&files, selection);
         if groups.is_empty() {
             return Ok(report);
         }
         for group in groups {
-            report += compact_group(handle, group).await?;
+            match compact_group(handle, group).await {
+                Err(TableError::Write { table, source: WriteError::Unsorted(path) }) => {
+                    tracing::warn!(table, %path, "a file is not in the table's order and stays as it is");
+                    left_out.insert(path);
+                }
+                step => report += step?,
+            }
         }
     }
 }
@@ -182,7 +192,9 @@ fn rewrite(
         }
         let open = match &mut writer {
             Some(open) => open,
-            None => writer.insert(FileWriter::create(place, table, date, rows)?),
+            None => {
+                writer.insert(FileWriter::create(place, table, date, (rows, Writing::Compaction))?)
+            }
         };
         open.write(&chunk?)?;
         if open.bytes() > 2 * COMPACTED_FILE_BYTES.unsigned_abs() {

@@ -258,7 +258,11 @@ writer version 2) in `<data>/<tenant>/<table>/`, partitioned by `date` (UTC), so
 Types: a **histogram** is `struct(count, sum, buckets)`: an OpenTelemetry exponential histogram of integers
 (nanoseconds, bytes) whose bucket `i` covers `(2^(i/2^scale), 2^((i+1)/2^scale)]`; it merges by addition, percentiles
 come from merged buckets only. `buckets` are bytes: none where all values are equal, so that each is `sum / count`; else
-LEB128 varints (those marked with * zigzag): scale*, minimum*, maximum*, number of zeros*, then for each bucket that is
+LEB128 varints (those marked with * zigzag) in one of two forms. After a byte `7F` (scale 5, of measured values): minimum; if
+that is all, there are two values, and the other one is the rest of the sum. Else the maximum less the minimum, the number of zeros
+less 1 where the minimum is 0, then the buckets without the least and the greatest value: for each that is then not empty the distance
+to the one after the last (at first to the minimum's bucket, of a zero to bucket -1), doubled, plus 1 where its count less 2
+follows; without it the count is 1. Without that byte: scale*, minimum*, maximum*, number of zeros*, then for each bucket that is
 not empty its index and its count, the first index as it is*, each other as the distance to the one after the last. A **frame** is `struct(function, file, line, mapping, build_id, address, inlined)`. A **link**
 is `struct(trace_id, span_id)`. Attribute values are text; lists and maps are JSON text.
 ";

@@ -7,8 +7,9 @@ use std::cmp::Ordering;
 use std::fs::File;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Date32Array, RecordBatch, RecordBatchOptions};
+use arrow::array::{ArrayRef, AsArray, Date32Array, RecordBatch, RecordBatchOptions};
 use arrow::compute::{SortOptions, cast, interleave_record_batch};
+use arrow::datatypes::TimestampMicrosecondType;
 use arrow::error::ArrowError;
 use arrow::row::{Row, RowConverter, Rows, SortField};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
@@ -50,7 +51,8 @@ impl Merge {
         Ok(Self { table, runs })
     }
 
-    /// The next rows, at most about [`CHUNK_ROWS`]. A chunk of a rollup ends between two keys.
+    /// The next rows, at most about [`CHUNK_ROWS`]. A chunk of a rollup ends between two minutes,
+    /// so that all parts of a row are in it.
     fn chunk(&mut self) -> Result<Option<RecordBatch>, WriteError> {
         let is_rollup = self.table.is_rollup();
         let mut chunk = Chunk::default();
@@ -67,7 +69,7 @@ impl Merge {
             // Of rows that are equal in order one is taken, or this would not go on.
             let end = end.max(run.at + 1);
             chunk.rows.extend((run.at..end).map(|row| (slot, row)));
-            let last = run.keys.row(end - 1).owned();
+            let minute = run.time_of(end - 1);
             if self.runs[first].advance_to(end)? {
                 chunk.forget(first);
                 if self.runs[first].head().is_none() {
@@ -76,7 +78,7 @@ impl Merge {
                 }
             }
             if chunk.len() >= CHUNK_ROWS {
-                let goes_on = |run: &Run| run.head().is_some_and(|head| head == last.row());
+                let goes_on = |run: &Run| run.head().is_some() && run.time_of(run.at) == minute;
                 if !is_rollup || !self.runs.iter().any(goes_on) {
                     break;
                 }
@@ -206,6 +208,12 @@ impl Run {
     /// The key of the next row.
     fn head(&self) -> Option<Row<'_>> {
         (self.at < self.rows.num_rows()).then(|| self.keys.row(self.at))
+    }
+
+    /// `time` of a row of the batch.
+    fn time_of(&self, row: usize) -> Option<i64> {
+        let times = self.rows.column_by_name("time")?;
+        times.as_primitive_opt::<TimestampMicrosecondType>().map(|times| times.value(row))
     }
 
     /// The first of the rows that does not come before this key.

@@ -113,6 +113,31 @@ async fn compaction_keeps_rows_and_merges_parts_of_a_minute() {
 }
 
 #[tokio::test]
+async fn a_file_in_another_order_is_left_out_of_a_compaction() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut table = TableHandle::open_or_create(&place(folder.path()), Table::Spans).await.unwrap();
+    for id in 1..=3 {
+        let rows = [Span::new(id, 2 * id, id), Span::new(id, 2 * id + 1, 1_000_000)];
+        table.commit(vec![spans(&rows)], &[]).await.unwrap();
+    }
+    let before = table.files();
+    let path = folder.path().join(&before[1].path);
+    let rows = ParquetRecordBatchReaderBuilder::try_new(std::fs::File::open(&path).unwrap());
+    let rows = rows.unwrap().build().unwrap().next().unwrap().unwrap();
+    let backwards = take_record_batch(&rows, &arrow::array::UInt32Array::from(vec![1, 0])).unwrap();
+    let file = std::fs::File::create(&path).unwrap();
+    let mut writer = parquet::arrow::ArrowWriter::try_new(file, rows.schema(), None).unwrap();
+    writer.write(&backwards).unwrap();
+    writer.close().unwrap();
+
+    let report = compact(&mut table, Selection::All).await.unwrap();
+    assert_eq!((report.files_removed, report.files_added), (2, 1));
+    let kept: Vec<_> = table.files().iter().map(|file| (file.path.clone(), file.rows)).collect();
+    assert_eq!(kept.len(), 2);
+    assert!(kept.contains(&(before[1].path.clone(), 2)), "{kept:?}");
+}
+
+#[tokio::test]
 async fn a_long_life_of_commits_is_read_from_a_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let mut table =

@@ -3,8 +3,15 @@
 //! Counts and sums are columns of their own, which SQL reads and which compress well. The rest is bytes,
 //! since nearly all of a list of buckets is zeros and most minutes of most operations hold one span.
 //! `buckets` is empty where all values are equal: they are `sum / count` then. Else it holds LEB128
-//! varints, signed ones zigzag: scale, minimum, maximum, number of zeros, then for each bucket that is not empty
-//! its index (the first as it is, others as the distance to the one after the last) and its count.
+//! varints, of which there are two forms.
+//!
+//! - Of values that were recorded one by one ([`MEASURED`]): the minimum; no more where there are two
+//!   values, of which the other is the maximum. Else what is to be added to it for the maximum, the number of
+//!   further zeros where the minimum is one, and the buckets, where the minimum and the maximum are left out:
+//!   of each that is left its distance to the one after the last (the first to the minimum's) doubled,
+//!   plus 1 where its count follows, less 2; else its count is 1.
+//! - Of any: signed numbers (zigzag) scale, minimum, maximum, number of zeros, then for each bucket that is
+//!   not empty its index (the first as it is, others as the distance to the one after the last) and its count.
 
 use std::sync::Arc;
 
@@ -14,12 +21,17 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Fields, Int64Type};
 
-use super::{Histogram, SCALE};
+use super::{Histogram, SCALE, bucket_index};
 
 /// Coarser scales than this have less than a bucket for each power of ten.
 const SCALE_MIN: i64 = -10;
 /// Buckets are of positive 64-bit integers, and those at [`SCALE`] are the finest.
 const INDEX_MAX: i64 = 64 << SCALE;
+/// The first byte of what was recorded at [`SCALE`], minimum and maximum in their buckets. In the other form
+/// it would be a scale that there is not.
+const MEASURED: u8 = 0x7F;
+/// Index of the bucket of 1, the least that is not a zero.
+const INDEX_OF_ONE: i64 = -1;
 
 /// The Arrow type of a histogram column.
 pub fn data_type() -> DataType {
@@ -151,6 +163,8 @@ enum EncodedBuckets<'a> {
     /// All values are this one.
     Equal(i64),
     Each(Varints<'a>),
+    /// All but the minimum and the maximum.
+    Between(Varints<'a>),
 }
 
 impl<'a> Encoded<'a> {
@@ -164,12 +178,35 @@ impl<'a> Encoded<'a> {
             let head = (SCALE, value, value, zeros);
             return Some(Self { count, sum, head, buckets: EncodedBuckets::Equal(value) });
         }
+        if let Some(rest) = bytes.strip_prefix(&[MEASURED]) {
+            return Self::read_measured(count, sum, Varints(rest));
+        }
         let mut rest = Varints(bytes);
         let head = (rest.signed()?, rest.signed()?, rest.signed()?, rest.signed()?);
         let (scale, _, _, zeros) = head;
         let is_sane = (SCALE_MIN..=SCALE).contains(&scale) && zeros >= 0;
         let buckets = EncodedBuckets::Each(rest.clone());
         (is_sane && rest.holds_buckets()).then_some(Self { count, sum, head, buckets })
+    }
+
+    fn read_measured(count: i64, sum: i64, mut rest: Varints<'a>) -> Option<Self> {
+        let min = rest.integer()?;
+        let (max, zeros) = if rest.0.is_empty() {
+            let max = sum.checked_sub(min).filter(|max| count == 2 && *max > min)?;
+            (max, i64::from(min == 0))
+        } else {
+            let max = min.checked_add(rest.integer()?)?;
+            (max, if min == 0 { rest.integer()?.checked_add(1)? } else { 0 })
+        };
+        let buckets = rest.clone();
+        let (first, last) = (first_index(min), first_index(max));
+        let head = (SCALE, min, max, zeros);
+        rest.holds_between(first, last).then_some(Self {
+            count,
+            sum,
+            head,
+            buckets: EncodedBuckets::Between(buckets),
+        })
     }
 
     fn add_to(self, other: &mut Histogram) {
@@ -189,8 +226,23 @@ impl<'a> Encoded<'a> {
                     *counter = counter.saturating_add(count);
                 }
             }
+            EncodedBuckets::Between(buckets) => {
+                other.zero_count = other.zero_count.saturating_add(zeros);
+                let shift = SCALE - other.scale;
+                let ends = [min, max].into_iter().filter(|value| *value > 0);
+                let ends = ends.map(|value| (bucket_index(value), 1));
+                for (index, count) in ends.chain(buckets.between(first_index(min))) {
+                    let counter = other.bucket(index >> shift);
+                    *counter = counter.saturating_add(count);
+                }
+            }
         }
     }
+}
+
+/// Where the buckets of values begin of which this is the least.
+fn first_index(value: i64) -> i64 {
+    if value > 0 { bucket_index(value) } else { INDEX_OF_ONE }
 }
 
 fn encode(histogram: &Histogram, out: &mut Vec<u8>) {
@@ -199,6 +251,10 @@ fn encode(histogram: &Histogram, out: &mut Vec<u8>) {
     if is_read_back && *h == Histogram::of_equal(h.min, h.count) {
         return;
     }
+    if encode_measured(h, out) {
+        return;
+    }
+    out.clear();
     for value in [h.scale, h.min, h.max, h.zero_count] {
         push_signed(out, value);
     }
@@ -211,6 +267,46 @@ fn encode(histogram: &Histogram, out: &mut Vec<u8>) {
         push(out, count.cast_unsigned());
         next = Some(index + 1);
     }
+}
+
+/// The shorter form. Says whether the histogram has it; else what was written is of no use.
+fn encode_measured(h: &Histogram, out: &mut Vec<u8>) -> bool {
+    if h.scale != SCALE || h.min < 0 || h.min >= h.max || (h.min == 0) != (h.zero_count > 0) {
+        return false;
+    }
+    let (first, last) = (first_index(h.min), bucket_index(h.max));
+    out.push(MEASURED);
+    push(out, h.min.cast_unsigned());
+    let between = out.len();
+    push(out, (h.max - h.min).cast_unsigned());
+    if h.min == 0 {
+        push(out, (h.zero_count - 1).cast_unsigned());
+    }
+    let before_buckets = out.len();
+    let (mut has_min, mut has_max) = (h.min == 0, false);
+    let mut next = first;
+    for (index, count) in (h.offset..).zip(&h.counts).filter(|(_, count)| **count != 0) {
+        let is_min = h.min > 0 && index == first;
+        let is_max = index == last;
+        (has_min, has_max) = (has_min || is_min, has_max || is_max);
+        let left = *count - i64::from(is_min) - i64::from(is_max);
+        if left < 0 || index < first || index > last {
+            return false;
+        }
+        if left > 0 {
+            let distance = (index - next).cast_unsigned() << 1;
+            push(out, distance | u64::from(left > 1));
+            if left > 1 {
+                push(out, (left - 2).cast_unsigned());
+            }
+            next = index + 1;
+        }
+    }
+    let is_pair = h.count == 2 && h.zero_count <= 1 && out.len() == before_buckets;
+    if is_pair && h.max.checked_add(h.min) == Some(h.sum) {
+        out.truncate(between);
+    }
+    has_min && has_max
 }
 
 fn push_signed(out: &mut Vec<u8>, value: i64) {
@@ -248,6 +344,11 @@ impl Varints<'_> {
         None
     }
 
+    /// A number that is not negative.
+    fn integer(&mut self) -> Option<i64> {
+        i64::try_from(self.unsigned()?).ok()
+    }
+
     fn signed(&mut self) -> Option<i64> {
         let value = self.unsigned()?;
         Some((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
@@ -274,10 +375,35 @@ impl Varints<'_> {
     fn bucket(&mut self, next: &mut Option<i64>) -> Option<(i64, i64)> {
         let index = match *next {
             None => self.signed()?,
-            Some(next) => next.checked_add(i64::try_from(self.unsigned()?).ok()?)?,
+            Some(next) => next.checked_add(self.integer()?)?,
         };
-        let count = i64::try_from(self.unsigned()?).ok()?;
+        let count = self.integer()?;
         *next = Some(index.checked_add(1)?);
+        Some((index, count))
+    }
+    /// Whether all that is left is buckets from one index to another.
+    fn holds_between(mut self, first: i64, last: i64) -> bool {
+        let mut next = first;
+        while !self.0.is_empty() {
+            let Some((index, _)) = self.bucket_between(&mut next) else { return false };
+            if index > last {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The buckets, after [`Self::holds_between`].
+    fn between(mut self, first: i64) -> impl Iterator<Item = (i64, i64)> {
+        let mut next = first;
+        std::iter::from_fn(move || self.bucket_between(&mut next))
+    }
+
+    fn bucket_between(&mut self, next: &mut i64) -> Option<(i64, i64)> {
+        let head = self.integer()?;
+        let index = next.checked_add(head >> 1)?;
+        let count = if head & 1 == 1 { self.integer()?.checked_add(2)? } else { 1 };
+        *next = index.checked_add(1)?;
         Some((index, count))
     }
 }

@@ -49,7 +49,12 @@ fn equal_values_need_no_buckets_and_others_few_bytes() {
     assert_eq!(size(&[1_234_567]), 0);
     assert_eq!(size(&[0, 0, 0]), 0);
     assert_eq!(size(&[80_000_000; 60]), 0);
-    assert_eq!(size(&[80_000_000, 82_000_000]), 15);
+    assert_eq!(size(&[80_000_000, 82_000_000]), 5, "the sum tells the other one");
+    assert_eq!(size(&[0, 82_000_000]), 2);
+    assert_eq!(size(&[80_000_000, 81_000_000, 82_000_000]), 9);
+    assert_eq!(size(&[80_000_000, 82_000_000, 82_000_000, 82_000_000]), 10);
+    let of_a_minute: Vec<_> = (0..120).map(|n| 80_000_000 + n * n * 5_000).collect();
+    assert_eq!(size(&of_a_minute), 68);
     let column = stored(60, 60 * 80_000_000, &[]);
     let read = HistogramColumn::new(&column).unwrap().get(0).unwrap();
     assert_eq!(read, of(&[80_000_000; 60]));
@@ -68,6 +73,53 @@ fn buckets_that_cannot_be_are_none() {
     assert_eq!(get(&[12, 8, 12, 0, 140, 1, 2]), None, "a scale that is not kept");
     assert_eq!(get(&[10, 8, 12, 0, 0xFF, 0xFF, 0xFF, 0xFF, 7, 2]), None, "no such bucket");
     assert_eq!(get(&[0xFF; 12]), None, "no end");
+}
+
+#[test]
+fn what_was_measured_is_read_back_from_either_form() {
+    let values = [4, 5, 6, 6, 7, 90];
+    let measured = of(&values);
+    let mut builder = HistogramBuilder::default();
+    builder.append(&measured);
+    let column = builder.finish();
+    let bytes = column.column(2).as_binary::<i32>().value(0);
+    assert_eq!(bytes[0], 0x7F);
+    assert_eq!(HistogramColumn::new(&column).unwrap().get(0).unwrap(), measured);
+    // Scale 5, minimum, maximum, no zeros; the buckets of 4, 5, 6, 7 and 90.
+    let earlier = [10, 8, 180, 1, 0, 126, 1, 10, 1, 7, 2, 6, 1, 117, 1];
+    let column = stored(6, values.iter().sum(), &earlier);
+    assert_eq!(HistogramColumn::new(&column).unwrap().get(0).unwrap(), measured);
+}
+
+#[test]
+fn measured_buckets_that_cannot_be_are_none() {
+    let get = |count: i64, bytes: &[u8]| {
+        let column = stored(count, 10, &[&[0x7F], bytes].concat());
+        HistogramColumn::new(&column).unwrap().get(0)
+    };
+    assert_eq!(get(2, &[4]), Some(of(&[4, 6])));
+    assert_eq!(get(3, &[0, 7, 0, 102]), Some(of(&[0, 3, 7])));
+    assert_eq!(get(2, &[]), None, "no minimum");
+    assert_eq!(get(3, &[4]), None, "of three values two do not tell the third");
+    assert_eq!(get(2, &[5]), None, "equal values have no bytes");
+    assert_eq!(get(2, &[12]), None, "more than the sum");
+    assert_eq!(get(3, &[0, 7]), None, "how many zeros");
+    assert_eq!(get(3, &[2, 3, 1]), None, "a count is missing");
+    assert_eq!(get(3, &[2, 3, 250, 1]), None, "above the maximum");
+    assert_eq!(get(3, &[0xFF; 11]), None, "no end");
+}
+
+#[test]
+fn what_others_sent_keeps_its_bounds() {
+    // Bounds of a sender are in no bucket of their own.
+    let sent = Histogram { min: 1, max: 1_000, ..of(&[10, 20, 20]) };
+    let coarse = Histogram { scale: 2, offset: 7, counts: vec![3], ..of(&[4, 5]) };
+    for histogram in [sent, coarse] {
+        let mut builder = HistogramBuilder::default();
+        builder.append(&histogram);
+        let column = builder.finish();
+        assert_eq!(HistogramColumn::new(&column).unwrap().get(0).unwrap(), histogram);
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use arrow::array::{Array, Int64Array, RecordBatch, StringArray};
 
-use super::{RowBuilder, Sums, Value, in_order};
+use super::{RowBuilder, Sums, Value};
 use crate::histogram::Histogram;
 use crate::schema::Table;
 use crate::time::UnixNanos;
@@ -62,7 +62,9 @@ pub fn operation_minutes(spans: &[RecordBatch]) -> RecordBatch {
 
 pub(super) fn rows_of(sums: &Sums<OperationKey<'_>, OperationSums>) -> RecordBatch {
     let mut rows = RowBuilder::new(Table::OperationMinutes);
-    for (key, sum) in in_order(sums) {
+    let mut sorted: Vec<_> = sums.iter().collect();
+    sorted.sort_unstable_by_key(|(key, sum)| (key.minute, sum.first, **key));
+    for (key, sum) in sorted {
         rows.append([
             Value::Minute(key.minute),
             Value::Text(Some(key.service)),

@@ -6,7 +6,7 @@ use super::{DATE, Definition, column, optional};
 pub(super) const OPERATION_MINUTES: Definition = Definition {
     name: "operation_minutes",
     row: "a part of a minute of an operation: spans that started in it, by service, version and name",
-    sort: &["time", "service_name", "span_name"],
+    sort: &["time", "first_unix_nano", "service_name", "span_name"],
     columns: &[
         column("time", Time, "Start of the minute."),
         column("service_name", Text, "Service of the spans."),

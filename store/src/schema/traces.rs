@@ -107,7 +107,7 @@ pub(super) const SPANS: Definition = Definition {
 pub(super) const SPAN_EVENTS: Definition = Definition {
     name: "span_events",
     row: "an event or exception of a span",
-    sort: &["service_name", "time"],
+    sort: &["time"],
     columns: &[
         column("time", Time, "Instant of the event."),
         column("time_unix_nano", Int, "Instant, exact."),
@@ -127,7 +127,7 @@ pub(super) const SPAN_EVENTS: Definition = Definition {
 pub(super) const PAYLOAD_SIZES: Definition = Definition {
     name: "payload_sizes",
     row: "one observed body, as one side of the call reported it",
-    sort: &["client_service", "server_service", "operation", "time"],
+    sort: &["time"],
     columns: &[
         column("time", Time, "Start of the span that reported the body."),
         column("time_unix_nano", Int, "The same, exact."),
