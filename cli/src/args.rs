@@ -374,6 +374,8 @@ pub(crate) enum StorageCommand {
     Status(StorageArgs),
     /// Merge small files into large sorted ones
     Compact(StorageArgs),
+    /// Complete spans whose parents or children came in another commit
+    Repair(StorageArgs),
     /// Read every file again, and compare it with its statistics and rollups with their rows
     Verify(StorageArgs),
 }

@@ -66,6 +66,7 @@ fn run(cli: Cli, output: &mut Output<'_>) -> anyhow::Result<Outcome> {
             Command::Deploy(DeployCommand::Record(args)) => deploy::record(args, output).await,
             Command::Storage(StorageCommand::Status(args)) => storage::status(args, output).await,
             Command::Storage(StorageCommand::Compact(args)) => storage::compact(args, output).await,
+            Command::Storage(StorageCommand::Repair(args)) => storage::repair(args, output).await,
             Command::Storage(StorageCommand::Verify(args)) => storage::verify(args, output).await,
             Command::Key(KeyCommand::Create(args)) => key::create(&args, output),
             Command::Rules(command) => rules::run(command, output).await,

@@ -66,19 +66,22 @@ pub enum Selection {
     Balanced,
 }
 
+/// Which files may be put together at all.
+pub(crate) type MayGo<'a> = &'a (dyn Fn(&DataFile) -> bool + Sync);
+
 /// Compacts every date of the table that has files to put together. One that is not in the table's
 /// order, as an earlier build or somebody else may have written it, is left as it is.
 pub(crate) async fn compact(
     handle: &mut TableHandle,
     selection: Selection,
+    may_go: MayGo<'_>,
 ) -> Result<CompactReport, TableError> {
     let mut report = CompactReport::default();
     let mut left_out = BTreeSet::new();
     // Files that came out of a step may be put together further: bounded, since each step leaves fewer.
     loop {
-        let mut files = handle.files().to_vec();
-        files.retain(|file| !left_out.contains(&file.path));
-        let groups = groups(&files, selection);
+        let known = |file: &&DataFile| may_go(file) && !left_out.contains(&file.path);
+        let groups = groups(handle.files().iter().filter(known), selection);
         if groups.is_empty() {
             return Ok(report);
         }
@@ -123,9 +126,12 @@ async fn compact_group(
 }
 
 /// Files of one date that become one.
-fn groups(files: &[DataFile], selection: Selection) -> Vec<Vec<DataFile>> {
+fn groups<'a>(
+    files: impl Iterator<Item = &'a DataFile>,
+    selection: Selection,
+) -> Vec<Vec<DataFile>> {
     let mut by_date = BTreeMap::<i32, Vec<&DataFile>>::new();
-    for file in files.iter().filter(|file| bytes(file) < COMPACTED_FILE_BYTES) {
+    for file in files.filter(|file| bytes(file) < COMPACTED_FILE_BYTES) {
         by_date.entry(file.date).or_default().push(file);
     }
     let mut groups = Vec::new();
@@ -220,11 +226,12 @@ mod tests {
             rows: 1,
             date: 1,
             written_unix_ms: 0,
+            committed_as: None,
             statistics: BTreeMap::new(),
         };
         let files: Vec<_> = sizes.iter().enumerate().map(file).collect();
         let sizes = |group: Vec<DataFile>| group.iter().map(|file| file.size_bytes >> 20).collect();
-        groups(&files, selection).into_iter().map(sizes).collect()
+        groups(files.iter(), selection).into_iter().map(sizes).collect()
     }
 
     #[test]

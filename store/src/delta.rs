@@ -18,7 +18,7 @@ use arrow::array::RecordBatch;
 use chrono::TimeDelta;
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
-use deltalake_core::kernel::{Action, Add, StructField, StructType, Transaction};
+use deltalake_core::kernel::{Action, Add, LogicalFileView, StructField, StructType, Transaction};
 use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore};
 use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::operations::vacuum::{Clock, VacuumMode};
@@ -247,9 +247,12 @@ impl TableHandle {
     /// Makes written files part of the table, together with source versions.
     pub async fn commit_written(
         &mut self,
-        written: Vec<WrittenFile>,
+        mut written: Vec<WrittenFile>,
         sources: &[SourceVersion],
     ) -> Result<(), TableError> {
+        for file in &mut written {
+            file.data.committed_as = sources.first().cloned();
+        }
         let actions = written.iter().map(|file| Action::Add(add_action(file, true))).collect();
         let mode = SaveMode::Append;
         let operation = DeltaOperation::Write {
@@ -464,6 +467,7 @@ fn list_files(handle: &DeltaTable, table: Table) -> Result<Vec<DataFile>, TableE
             rows,
             date: partition.as_deref().and_then(statistics::date_from_text).unwrap_or(0),
             written_unix_ms: view.modification_time(),
+            committed_as: committed_as(&view),
             statistics,
         }
     });
@@ -472,8 +476,23 @@ fn list_files(handle: &DeltaTable, table: Table) -> Result<Vec<DataFile>, TableE
     Ok(files)
 }
 
+/// The tags of a file that came straight from a commit: whose it was, and up to which sequence.
+const SOURCE_TAG: &str = "upriver.source";
+const VERSION_TAG: &str = "upriver.version";
+
+fn committed_as(view: &LogicalFileView) -> Option<SourceVersion> {
+    #[expect(deprecated, reason = "the only way to a file's tags")]
+    let tags = view.add_action().tags?;
+    let tag = |name: &str| tags.get(name).cloned().flatten();
+    Some((tag(SOURCE_TAG)?, tag(VERSION_TAG)?.parse().ok()?))
+}
+
 fn add_action(file: &WrittenFile, data_change: bool) -> Add {
     let date = statistics::date_text(file.data.date);
+    let tags = file.data.committed_as.as_ref().map(|(source, version)| {
+        let tags = [(SOURCE_TAG, source.clone()), (VERSION_TAG, version.to_string())];
+        tags.map(|(name, value)| (name.to_owned(), Some(value))).into()
+    });
     Add {
         path: file.data.path.clone(),
         partition_values: HashMap::from([("date".to_owned(), Some(date))]),
@@ -481,7 +500,7 @@ fn add_action(file: &WrittenFile, data_change: bool) -> Add {
         modification_time: file.data.written_unix_ms,
         data_change,
         stats: Some(statistics::to_json(&file.data, file.table)),
-        tags: None,
+        tags,
         deletion_vector: None,
         base_row_id: None,
         default_row_commit_version: None,

@@ -161,6 +161,13 @@ pub enum StoreError {
         #[source]
         source: object_store::Error,
     },
+    /// The minutes that a repair touches could not be noted, or not be read.
+    #[error("cannot read or write the note of a repair, `spans/_upriver/repair.json`")]
+    Note {
+        /// What the folder or bucket said.
+        #[source]
+        source: object_store::Error,
+    },
     /// Rows do not fit together.
     #[error("cannot prepare rows of the table {}", .table.name())]
     Rows {

@@ -1,15 +1,44 @@
 //! What tests let go wrong in a running store. Nothing by default.
 
+use std::io;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
 use std::time::Duration;
+
+/// Room on the disk of the tables, as far as a test limits it.
+#[derive(Clone, Debug, Default)]
+pub struct DiskRoom(Option<Arc<AtomicI64>>);
+
+impl DiskRoom {
+    /// So many bytes; clones share them.
+    pub fn of(bytes: i64) -> Self {
+        Self(Some(Arc::new(AtomicI64::new(bytes))))
+    }
+
+    /// There are so many bytes now.
+    pub fn set(&self, bytes: i64) {
+        if let Some(room) = &self.0 {
+            room.store(bytes, Ordering::SeqCst);
+        }
+    }
+
+    /// Takes the room for bytes that are to be written; an error where there is too little.
+    pub(crate) fn take(&self, bytes: usize) -> io::Result<()> {
+        let Some(room) = &self.0 else { return Ok(()) };
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        let left = room.fetch_sub(bytes, Ordering::SeqCst) - bytes;
+        if left < 0 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+}
 
 /// Faults of a store, such as `sync-delay=500,abort-at=files-written:3`.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
     /// How much longer every sync of the log takes.
     pub sync_delay: Duration,
+    /// After how many bytes the disk of the tables is full.
+    pub table_room: DiskRoom,
     abort: Option<Abort>,
 }
 
@@ -17,6 +46,10 @@ pub struct Faults {
 /// every table.
 pub const STEPS: [&str; 6] =
     ["prepared", "files-written", "committed", "shown", "all-passed", "log-shortened"];
+
+/// The steps of a repair, after each of which a process can end.
+pub const REPAIR_STEPS: [&str; 4] =
+    ["repair-files-written", "repair-noted", "repair-replaced", "repair-cleared"];
 
 /// Ends the process, as a kill would, when a step of commits is reached for the nth time.
 #[derive(Clone, Debug)]
@@ -37,7 +70,9 @@ impl Faults {
 
 /// Why a text says no faults.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no fault; known are sync-delay=<milliseconds> and abort-at=<step>:<n>")]
+#[error(
+    "{0:?} is no fault; known are sync-delay=<milliseconds>, table-room=<bytes> and abort-at=<step>:<n>"
+)]
 pub struct UnknownFault(String);
 
 impl FromStr for Faults {
@@ -57,9 +92,11 @@ impl Faults {
         let (name, value) = text.split_once('=')?;
         match name {
             "sync-delay" => self.sync_delay = Duration::from_millis(value.parse().ok()?),
+            "table-room" => self.table_room = DiskRoom::of(value.parse().ok()?),
             "abort-at" => {
                 let (step, count) = value.split_once(':')?;
-                let step = STEPS.iter().find(|known| **known == step)?;
+                let mut known = STEPS.iter().chain(&REPAIR_STEPS);
+                let step = known.find(|known| **known == step)?;
                 let left = Arc::new(AtomicU32::new(count.parse().ok()?));
                 self.abort = Some(Abort { step, left });
             }
@@ -78,6 +115,8 @@ mod tests {
         let faults: Faults = "sync-delay=500,abort-at=files-written:3".parse().unwrap();
         assert_eq!(faults.sync_delay, Duration::from_millis(500));
         assert_eq!(faults.abort.map(|abort| abort.step), Some("files-written"));
+        let faults: Faults = "abort-at=repair-noted:1".parse().unwrap();
+        assert_eq!(faults.abort.map(|abort| abort.step), Some("repair-noted"));
         for wrong in ["", "sync-delay", "abort-at=nowhere:1", "abort-at=shown", "other=1"] {
             assert_eq!(wrong.parse::<Faults>().unwrap_err(), UnknownFault(wrong.to_owned()));
         }

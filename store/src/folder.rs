@@ -63,7 +63,8 @@ impl DataFolder {
         let wal = wal(&options.data, options.wal.as_deref());
         let data = match &options.data {
             Location::Folder(folder) => {
-                Place::folder(folder, options.durability == Durability::Fsync)?
+                let is_synced = options.durability == Durability::Fsync;
+                Place::folder(folder, is_synced)?.with_room(&options.faults.table_room, is_synced)
             }
             Location::Bucket(url) => Place::bucket(url, &options.bucket, wal.as_deref())?,
         };

@@ -11,6 +11,7 @@
 //! | `place` | where tables lie: a folder or a bucket (feature `delta`) |
 //! | `verify` | whether files, statistics and rollups are what they should be (feature `delta`) |
 //! | `delta`, `compact`, `maintenance` | committed tables and their upkeep (feature `delta`) |
+//! | `repair` | traces that came apart are put together (feature `delta`) |
 //! | `faults` | what tests let go wrong (feature `delta`) |
 //! | [`ids`], [`time`] | content hashes and instants |
 //!
@@ -43,6 +44,8 @@ pub mod place;
 #[cfg(feature = "delta")]
 pub mod reader;
 pub mod record;
+#[cfg(feature = "delta")]
+pub mod repair;
 pub mod rollup;
 pub mod schema;
 #[cfg(feature = "delta")]

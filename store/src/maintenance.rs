@@ -1,9 +1,9 @@
 //! The upkeep of tables: small files put together, partitions past their retention dropped, files and
 //! log entries that nobody reads any more removed.
 //!
-//! One node at a time keeps a table, by a lease. Should two do it all the same (a clock that is
-//! off, a pause longer than the lease), Delta's commits refuse the second of two that remove the same
-//! files, so nothing is lost or doubled.
+//! One node at a time keeps a table, by a lease; tables that are derived from each other are kept
+//! together. Should two do it all the same (a clock that is off, a pause longer than the lease), Delta's
+//! commits refuse the second of two that remove the same files, so nothing is lost or doubled.
 
 pub(crate) mod lease;
 mod retention;
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 pub use self::retention::Retention;
 use self::retention::expired;
-use crate::compact::{CompactReport, Selection, compact};
+use crate::compact::{CompactReport, MayGo, Selection, compact};
 use crate::delta::{TableError, TableHandle};
 use crate::place::Place;
 use crate::schema::Table;
@@ -89,6 +89,14 @@ impl AddAssign for TableUpkeep {
     }
 }
 
+/// The table whose lease a table is kept by: a repair of spans writes what is derived from them.
+pub(crate) fn kept_with(table: Table) -> Table {
+    match table {
+        Table::PayloadSizes | Table::OperationMinutes | Table::EdgeMinutes => Table::Spans,
+        _ => table,
+    }
+}
+
 /// Keeps tables, round by round.
 #[derive(Debug, Default)]
 pub(crate) struct Maintainer {
@@ -102,6 +110,7 @@ impl Maintainer {
         &mut self,
         place: &Place,
         table: Table,
+        may_go: MayGo<'_>,
         options: &MaintenanceOptions,
         now: UnixNanos,
     ) -> Result<TableUpkeep, TableError> {
@@ -114,7 +123,7 @@ impl Maintainer {
             done.rows_expired = gone.iter().map(|file| file.rows).sum();
             handle.drop_files(&gone).await?;
         }
-        done.compacted = compact(&mut handle, Selection::Balanced).await?;
+        done.compacted = compact(&mut handle, Selection::Balanced, may_go).await?;
         let cleaned = self.cleaned.get(&table).copied();
         if cleaned.is_none_or(|last| since(last, now) >= CLEANUP_INTERVAL) {
             let is_local = place.local().is_some();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Seek};
+use std::io::{self, Seek, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -23,6 +23,7 @@ use tokio::io::AsyncWriteExt;
 use uuid::Uuid;
 
 use crate::delta::statistics::{self, RowStatistics};
+use crate::faults::DiskRoom;
 use crate::place::Place;
 use crate::schema::{Kind, Table};
 use crate::snapshot::DataFile;
@@ -121,9 +122,27 @@ pub(crate) fn write_partitions(
     table: Table,
     batches: &[RecordBatch],
 ) -> Result<Vec<WrittenFile>, WriteError> {
-    let partitions = partitions(table, batches)?;
-    let files = partitions.into_iter();
-    files.map(|(date, rows)| write_file(place, table, date, &Sorted { batches, rows })).collect()
+    let mut written = Vec::new();
+    for (date, rows) in partitions(table, batches)? {
+        match write_file(place, table, date, &Sorted { batches, rows }) {
+            Ok(file) => written.push(file),
+            Err(error) => {
+                // On a full disk what nobody will refer to must not stay.
+                discard(place, &written);
+                return Err(error);
+            }
+        }
+    }
+    Ok(written)
+}
+
+/// Deletes files of a local table that will not become part of it. What cannot be deleted is left to
+/// the table's upkeep.
+pub(crate) fn discard(place: &Place, written: &[WrittenFile]) {
+    let Some(folder) = place.local() else { return };
+    for file in written {
+        drop(std::fs::remove_file(folder.join(&file.data.path)));
+    }
 }
 
 /// Where a row is: its batch, and its place there.
@@ -207,7 +226,8 @@ pub(crate) struct FileWriter {
     path: String,
     /// Folders whose names have to be synced, where the table is on this machine.
     new_names: Option<Vec<PathBuf>>,
-    writer: ArrowWriter<File>,
+    writer: ArrowWriter<TableFile>,
+    unfinished: Unfinished,
     statistics: RowStatistics,
     columns: Vec<usize>,
     rows: u64,
@@ -234,13 +254,15 @@ impl FileWriter {
             (None, Some(drafts)) => (tempfile::tempfile_in(drafts)?, None),
             (None, None) => return Err(WriteError::ReadOnly),
         };
+        let unfinished = Unfinished(place.local().map(|folder| folder.join(&path)));
+        let file = TableFile { file, room: place.room().clone() };
         let schema = table.schema();
         let columns: Vec<_> = (0..schema.fields().len() - 1).collect();
         let file_schema = Arc::new(schema.project(&columns)?);
         let writer =
             ArrowWriter::try_new(file, file_schema, Some(properties(table, rows, writing)?))?;
         let statistics = RowStatistics::new(table);
-        Ok(Self { table, date, path, new_names, writer, statistics, columns, rows: 0 })
+        Ok(Self { table, date, path, new_names, writer, unfinished, statistics, columns, rows: 0 })
     }
 
     /// Adds rows in the table's schema.
@@ -256,8 +278,8 @@ impl FileWriter {
     }
 
     /// Ends the file and syncs it.
-    pub(crate) fn finish(self) -> Result<WrittenFile, WriteError> {
-        let mut file = self.writer.into_inner()?;
+    pub(crate) fn finish(mut self) -> Result<WrittenFile, WriteError> {
+        let mut file = self.writer.into_inner()?.file;
         let is_draft = self.new_names.is_none();
         if let Some(folders) = self.new_names {
             file.sync_all()?;
@@ -265,6 +287,7 @@ impl FileWriter {
         }
         file.rewind()?;
         let metadata = file.metadata()?;
+        self.unfinished.0 = None;
         let modified =
             metadata.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Ok(WrittenFile {
@@ -275,10 +298,39 @@ impl FileWriter {
                 rows: self.rows,
                 date: self.date,
                 written_unix_ms: i64::try_from(modified.as_millis()).unwrap_or(i64::MAX),
+                committed_as: None,
                 statistics: self.statistics.finish(),
             },
             draft: is_draft.then(|| Arc::new(file)),
         })
+    }
+}
+
+/// A file on its way to the disk.
+struct TableFile {
+    file: File,
+    room: DiskRoom,
+}
+
+impl Write for TableFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.room.take(bytes.len())?;
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// The path of a file that is deleted unless it is finished: what a full disk cut off must not fill it further.
+struct Unfinished(Option<PathBuf>);
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if let Some(path) = self.0.take() {
+            drop(std::fs::remove_file(path));
+        }
     }
 }
 

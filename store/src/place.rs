@@ -21,6 +21,7 @@ use url::Url;
 
 use self::local::LocalDisk;
 use crate::error::StoreError;
+use crate::faults::DiskRoom;
 
 /// How long a request to a bucket is tried again. A commit that waits longer holds up all others, and
 /// its rows are safe in the log: it fails, and is tried with the next.
@@ -149,6 +150,7 @@ pub struct Place {
     folder: Option<PathBuf>,
     /// Where unfinished files wait until they are brought to a bucket.
     drafts: Option<PathBuf>,
+    room: DiskRoom,
 }
 
 impl Place {
@@ -162,7 +164,20 @@ impl Place {
         let url = Url::from_directory_path(&folder).map_err(|()| unusable())?;
         let prefix = ObjectPath::from_absolute_path(&folder).map_err(|_error| unusable())?;
         let root = Arc::new(LocalDisk::new(is_synced));
-        Ok(Self { root, url, prefix, folder: Some(folder), drafts: None })
+        let room = DiskRoom::default();
+        Ok(Self { root, url, prefix, folder: Some(folder), drafts: None, room })
+    }
+
+    /// The same folder on a disk that a test may let run full.
+    pub(crate) fn with_room(mut self, room: &DiskRoom, is_synced: bool) -> Self {
+        self.root = Arc::new(LocalDisk::new(is_synced).with_room(room));
+        self.room = room.clone();
+        self
+    }
+
+    /// Room on the disk, as far as a test limits it.
+    pub(crate) fn room(&self) -> &DiskRoom {
+        &self.room
     }
 
     /// A bucket. Nothing is asked of it yet. Whoever writes needs a local folder for drafts.
@@ -185,14 +200,15 @@ impl Place {
             url.set_path(&format!("{}/", url.path()));
         }
         let drafts = drafts.map(Path::to_owned);
-        Ok(Self { root, url, prefix, folder: None, drafts })
+        Ok(Self { root, url, prefix, folder: None, drafts, room: DiskRoom::default() })
     }
 
     /// A bucket that is in memory, or that something stands before.
     #[cfg(test)]
     pub(crate) fn in_memory(root: Arc<dyn ObjectStore>, url: &Url) -> Self {
         let prefix = ObjectPath::from(url.path());
-        Self { root, url: url.clone(), prefix, folder: None, drafts: Some(std::env::temp_dir()) }
+        let (drafts, room) = (Some(std::env::temp_dir()), DiskRoom::default());
+        Self { root, url: url.clone(), prefix, folder: None, drafts, room }
     }
 
     /// The folder of this name in the place.
@@ -208,6 +224,7 @@ impl Place {
             prefix: self.prefix.clone().join(name),
             folder: self.folder.as_ref().map(|folder| folder.join(name)),
             drafts: self.drafts.clone(),
+            room: self.room.clone(),
         }
     }
 

@@ -67,6 +67,8 @@ pub struct DataFile {
     pub date: i32,
     /// When its rows were written first, in milliseconds since 1970: compaction does not change it.
     pub written_unix_ms: i64,
+    /// The source and its version whose rows these are, until upkeep wrote them again.
+    pub committed_as: Option<(String, i64)>,
     /// Statistics of columns, where the Delta log has them.
     pub statistics: BTreeMap<String, ColumnStatistics>,
 }

@@ -8,18 +8,19 @@
 //! [`run`]: Store::run
 //! [`flush`]: Store::flush
 
-mod commit;
+pub(crate) mod commit;
 mod import;
 mod local_rows;
 pub(crate) mod open;
 pub(crate) mod prepare;
+mod repairs;
 mod stacks;
 pub(crate) mod state;
 #[cfg(test)]
 mod tests;
 mod upkeep;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 use std::pin::pin;
@@ -41,8 +42,9 @@ use crate::folder::{self, DataFolder, FolderLock};
 use crate::maintenance::{MaintenanceOptions, TableUpkeep};
 use crate::place::{BucketOptions, Location};
 use crate::record::LogRecord;
+use crate::repair::{RepairReport, Repairer};
 use crate::schema::Table;
-use crate::snapshot::{Snapshot, SnapshotSource};
+use crate::snapshot::{DataFile, Snapshot, SnapshotSource};
 use crate::time::UnixNanos;
 pub use crate::wal::{Compression, Durability};
 use crate::wal::{Delivery, Wal};
@@ -154,6 +156,11 @@ struct Core {
     over_limit: Notify,
     commits: Mutex<CommitCounts>,
     upkeep: Mutex<BTreeMap<Table, TableUpkeep>>,
+    /// The tables whose leases this node took.
+    leases: Mutex<BTreeSet<Table>>,
+    /// Held by the one repair that runs.
+    repairer: tokio::sync::Mutex<Repairer>,
+    repaired: Mutex<RepairReport>,
     #[cfg(test)]
     stop_at: Mutex<Option<CommitStep>>,
 }
@@ -163,6 +170,8 @@ struct Core {
 pub struct CommitCounts {
     /// Commits.
     pub commits: u64,
+    /// Commits that failed; their rows stay in the log, and are committed with the next.
+    pub failures: u64,
     /// Spans that name a parent.
     pub spans_with_parent: u64,
     /// Those of them whose parent was known.
@@ -186,6 +195,8 @@ pub struct StoreStatistics {
     pub files: BTreeMap<Table, (u64, u64)>,
     /// What this node did to keep the tables.
     pub upkeep: BTreeMap<Table, TableUpkeep>,
+    /// What this node did about traces that came apart.
+    pub repaired: RepairReport,
 }
 
 impl Store {
@@ -239,10 +250,7 @@ impl Store {
     /// Commits everything that was acknowledged so far.
     pub async fn flush(&self) -> Result<(), StoreError> {
         let newest = self.core.shared.lock().hot.newest();
-        match newest {
-            Some(newest) => self.core.commit_up_to(&self.wal, newest).await,
-            None => Ok(()),
-        }
+        self.commit(newest).await
     }
 
     /// Commits the rows that have waited for their traces as of `now`; where rows are about to take
@@ -258,10 +266,16 @@ impl Store {
                 settled
             }
         };
-        match due {
-            Some(sequence) => self.core.commit_up_to(&self.wal, sequence).await,
-            None => Ok(()),
+        self.commit(due).await
+    }
+
+    async fn commit(&self, due: Option<u64>) -> Result<(), StoreError> {
+        let Some(sequence) = due else { return Ok(()) };
+        let committed = self.core.commit_up_to(&self.wal, sequence).await;
+        if committed.is_err() {
+            self.core.count_commits().failures += 1;
         }
+        committed
     }
 
     /// Commits at every interval, and when the hot buffer is near its limit, until `stop` is ready.
@@ -290,14 +304,16 @@ impl Store {
         }
     }
 
-    /// Merges small files of every table.
+    /// Merges small files of every table. Files of spans that no repair has looked at stay.
     pub async fn compact(&self) -> Result<CompactReport, StoreError> {
         let mut report = CompactReport::default();
+        let repairer = self.core.repairer.lock().await;
         let mut writers = self.core.writers.lock().await;
         self.core.resolve_doubts(&mut writers).await?;
         for (table, writer) in writers.iter_mut() {
             writer.is_doubtful = true;
-            let merged = compact::compact(&mut writer.handle, Selection::All).await;
+            let may_go = |file: &DataFile| repairer.has_seen(*table, file);
+            let merged = compact::compact(&mut writer.handle, Selection::All, &may_go).await;
             report += merged.map_err(table_error("compact", *table))?;
             self.core.shared.lock().replaced(*table, writer.handle.files());
             writer.is_doubtful = false;
@@ -316,10 +332,11 @@ impl Store {
             passed: Table::ALL.map(|table| (table, state.passed.of(table))).into(),
             files: state.file_figures(),
             upkeep: self.core.upkeep.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            repaired: *self.core.repaired.lock().unwrap_or_else(PoisonError::into_inner),
         }
     }
 
-    /// Commits everything and stops the log. Later appends are refused.
+    /// Commits everything, stops the log and gives up the leases of tables. Later appends are refused.
     pub async fn close(&self) -> Result<(), StoreError> {
         // Appends that come meanwhile are logged, and replayed at the next start.
         let flushed = self.flush().await;
@@ -331,6 +348,7 @@ impl Store {
             self.wal.clear(passed).await?;
         }
         self.wal.close().await?;
+        self.core.release_leases().await;
         flushed
     }
 }

@@ -1,10 +1,10 @@
 //! Whether tables are what they should be: every file is read again and compared with what the table's
 //! log says of it, and minutes are compared with the rows that they were rolled up from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::array::RecordBatch;
-use arrow::compute::concat_batches;
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::{concat_batches, filter_record_batch};
 
 use crate::compact::{local_copy, rows_in_order};
 use crate::delta::statistics::{RowStatistics, date_text, order};
@@ -12,12 +12,13 @@ use crate::error::StoreError;
 use crate::folder::DataFolder;
 use crate::parquet_writer::WriteError;
 use crate::place::Place;
-use crate::rollup::{merge_partials, operation_minutes};
+use crate::repair::lacks_callees;
+use crate::rollup::{edge_minutes, merge_partials, operation_minutes};
 use crate::schema::Table;
 use crate::snapshot::{Bound, ColumnStatistics, DataFile};
 use crate::store::StoreOptions;
 use crate::store::open::open_existing;
-use crate::trace_index::{integers, texts};
+use crate::trace_index::{ValueOrNone, integers, texts};
 
 /// Problems of a table that are named; further ones are counted.
 const NAMED_MAX: usize = 20;
@@ -93,9 +94,11 @@ pub async fn verify(
 struct Content {
     rows: u64,
     statistics: BTreeMap<String, ColumnStatistics>,
-    /// What its spans come to.
+    /// The minutes of operations that its spans come to.
     minutes: Vec<RecordBatch>,
-    /// Rows of `operation_minutes` as they are.
+    /// The minutes of edges that its spans or its bodies come to.
+    edges: Vec<RecordBatch>,
+    /// Rows of `operation_minutes`, or of `edge_minutes` without those of metrics, as they are.
     parts: Vec<RecordBatch>,
     /// Calls that were served, by its spans or its rows of `edge_minutes`.
     served: i64,
@@ -119,9 +122,18 @@ async fn read_file(place: &Place, table: Table, file: &DataFile) -> Result<Conte
                     content.served += served_spans(&rows);
                     let minutes = operation_minutes(std::slice::from_ref(&rows));
                     add(&mut content.minutes, Table::OperationMinutes, minutes)?;
+                    let edges = edge_minutes(std::slice::from_ref(&rows), &[]);
+                    add(&mut content.edges, Table::EdgeMinutes, edges)?;
+                }
+                Table::PayloadSizes => {
+                    let edges = edge_minutes(&[], std::slice::from_ref(&rows));
+                    add(&mut content.edges, Table::EdgeMinutes, edges)?;
                 }
                 Table::OperationMinutes => add(&mut content.parts, table, rows)?,
-                Table::EdgeMinutes => content.served += served_calls(&rows),
+                Table::EdgeMinutes => {
+                    content.served += served_calls(&rows);
+                    add(&mut content.parts, table, without_metrics(&rows)?)?;
+                }
                 Table::ProfileSamples => {
                     content.samples.0 += i64::try_from(rows.num_rows()).unwrap_or(i64::MAX);
                     content.samples.1 += sum(&rows, "value");
@@ -166,6 +178,14 @@ fn served_calls(rows: &RecordBatch) -> i64 {
     reported.filter_map(|(_, count)| count).sum()
 }
 
+/// The rows of `edge_minutes` that come from spans and bodies.
+fn without_metrics(rows: &RecordBatch) -> Result<RecordBatch, WriteError> {
+    let source = texts(rows, "source");
+    let is_of = |row| source.is_none_or(|source| source.value_or_none(row) != Some("metrics"));
+    let is_of: BooleanArray = (0..rows.num_rows()).map(|row| Some(is_of(row))).collect();
+    Ok(filter_record_batch(rows, &is_of)?)
+}
+
 fn sum(rows: &RecordBatch, column: &str) -> i128 {
     integers(rows, column).into_iter().flatten().flatten().map(i128::from).sum()
 }
@@ -175,6 +195,10 @@ fn sum(rows: &RecordBatch, column: &str) -> i128 {
 struct Sums {
     minutes_of_spans: BTreeMap<i32, Vec<RecordBatch>>,
     minutes: BTreeMap<i32, Vec<RecordBatch>>,
+    edges_of_rows: BTreeMap<i32, Vec<RecordBatch>>,
+    edges: BTreeMap<i32, Vec<RecordBatch>>,
+    /// Dates of which not every row says who answered a call: their edges are counted alone.
+    without_callees: BTreeSet<i32>,
     served_by_spans: BTreeMap<i32, i64>,
     served_by_edges: BTreeMap<i32, i64>,
     samples: BTreeMap<i32, (i64, i128)>,
@@ -207,8 +231,16 @@ impl Sums {
         for part in read.minutes {
             add(minutes, Table::OperationMinutes, part)?;
         }
+        for part in read.edges {
+            add(self.edges_of_rows.entry(file.date).or_default(), Table::EdgeMinutes, part)?;
+        }
+        let parts =
+            if found.table == Table::EdgeMinutes { &mut self.edges } else { &mut self.minutes };
         for part in read.parts {
-            add(self.minutes.entry(file.date).or_default(), Table::OperationMinutes, part)?;
+            add(parts.entry(file.date).or_default(), found.table, part)?;
+        }
+        if found.table == Table::Spans && lacks_callees(file) {
+            self.without_callees.insert(file.date);
         }
         match found.table {
             Table::Spans => *self.served_by_spans.entry(file.date).or_default() += read.served,
@@ -233,16 +265,22 @@ impl Sums {
             let day = date_text(*date);
             match found.table {
                 Table::OperationMinutes => {
-                    let of = |parts: &BTreeMap<i32, Vec<RecordBatch>>| {
-                        let parts = parts.get(date).map_or(&[][..], Vec::as_slice);
-                        let all = concat_batches(&Table::OperationMinutes.schema(), parts)?;
-                        Ok::<_, WriteError>(merge_partials(Table::OperationMinutes, all))
-                    };
-                    let (stored, expected) = (of(&self.minutes)?, of(&self.minutes_of_spans)?);
+                    let stored = merged(found.table, &self.minutes, *date)?;
+                    let expected = merged(found.table, &self.minutes_of_spans, *date)?;
                     if stored != expected {
                         let (has, wants) = (stored.num_rows(), expected.num_rows());
                         found.problem(format!(
                             "{day}: its {has} minutes of operations are not the {wants} that its spans come to; {HINT}"
+                        ));
+                    }
+                }
+                Table::EdgeMinutes if !self.without_callees.contains(date) => {
+                    let stored = merged(found.table, &self.edges, *date)?;
+                    let expected = merged(found.table, &self.edges_of_rows, *date)?;
+                    if stored != expected {
+                        let (has, wants) = (stored.num_rows(), expected.num_rows());
+                        found.problem(format!(
+                            "{day}: its {has} minutes of edges are not the {wants} that its spans and bodies come to; {HINT}"
                         ));
                     }
                 }
@@ -274,6 +312,16 @@ impl Sums {
             }
         }
     }
+}
+
+/// The parts of a date put together.
+fn merged(
+    table: Table,
+    parts: &BTreeMap<i32, Vec<RecordBatch>>,
+    date: i32,
+) -> Result<RecordBatch, WriteError> {
+    let parts = parts.get(&date).map_or(&[][..], Vec::as_slice);
+    Ok(merge_partials(table, concat_batches(&table.schema(), parts)?))
 }
 
 fn add_pair(sums: &mut BTreeMap<i32, (i64, i128)>, date: i32, more: (i64, i128)) {

@@ -32,14 +32,14 @@ pub(crate) fn derived(batches: Vec<TableBatch>) -> Vec<TableBatch> {
             Table::Spans => {
                 let spans = index.enrich_spans(&batch.rows);
                 let operations = rollup::operation_minutes(std::slice::from_ref(&spans));
-                let edges = rollup::edge_minutes(std::slice::from_ref(&spans), &[], &index);
+                let edges = rollup::edge_minutes(std::slice::from_ref(&spans), &[]);
                 complete.push(TableBatch::new(Table::OperationMinutes, operations));
                 complete.push(TableBatch::new(Table::EdgeMinutes, edges));
                 complete.push(TableBatch::new(Table::Spans, spans));
             }
             Table::PayloadSizes => {
                 let sizes = index.enrich_payload_sizes(&batch.rows);
-                let edges = rollup::edge_minutes(&[], std::slice::from_ref(&sizes), &index);
+                let edges = rollup::edge_minutes(&[], std::slice::from_ref(&sizes));
                 complete.push(TableBatch::new(Table::EdgeMinutes, edges));
                 complete.push(TableBatch::new(Table::PayloadSizes, sizes));
             }

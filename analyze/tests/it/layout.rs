@@ -111,6 +111,7 @@ fn write_file(table: Table, inside: &RecordBatch, path: &str, date: i32, data: &
         rows: inside.num_rows() as u64,
         date,
         written_unix_ms: 0,
+        committed_as: None,
         statistics: statistics(table, inside),
     }
 }

@@ -169,10 +169,12 @@ fn count(decoded: Decoded) -> BTreeMap<Table, usize> {
 }
 
 /// Columns that the store fills, and those of uploaded profiles that are made of the labels in the query.
-const FILLED: [&str; 7] = [
+const FILLED: [&str; 9] = [
     "parent_service",
     "parent_name",
     "self_time_ns",
+    "callee_service",
+    "callee_operation",
     "service_version",
     "service_instance_id",
     "deployment_environment_name",

@@ -284,6 +284,8 @@ table_rows! {
         parent_service: TextBuilder,
         parent_name: TextBuilder,
         self_time_ns: IntBuilder,
+        callee_service: TextBuilder,
+        callee_operation: TextBuilder,
         http_response_status_code: IntBuilder,
         http_request_method: TextBuilder,
         http_route: TextBuilder,
@@ -317,7 +319,7 @@ table_rows! {
 }
 
 impl SpanRows {
-    /// What is known of every span; the store fills the parent and the self time.
+    /// What is known of every span; the store fills the parent, the self time and the callee.
     fn append_facts(&mut self, facts: &SpanFacts<'_>) {
         self.time.append_value(facts.start);
         self.start_unix_nano.append_value(facts.start.0);
@@ -328,6 +330,8 @@ impl SpanRows {
         self.parent_service.append_null();
         self.parent_name.append_null();
         self.self_time_ns.append_null();
+        self.callee_service.append_null();
+        self.callee_operation.append_null();
         self.span_id.append_value(facts.ids.span);
         self.parent_span_id.append_option(facts.ids.parent);
         self.trace_id.append_value(facts.ids.trace);

@@ -109,7 +109,7 @@ fn render_memory(memory: &MemoryMeter, page: &mut Page) {
 /// A figure of a store, and what it says.
 type StoreFigure = (&'static str, &'static str, &'static str, fn(&StoreStatistics) -> u64);
 
-const STORE_FIGURES: [StoreFigure; 6] = [
+const STORE_FIGURES: [StoreFigure; 15] = [
     ("upriver_store_wal_bytes", "gauge", "Bytes of the log on disk.", |store| store.wal_bytes),
     ("upriver_store_hot_rows", "gauge", "Rows that are durable and not committed yet.", |store| {
         store.hot_rows
@@ -118,6 +118,12 @@ const STORE_FIGURES: [StoreFigure; 6] = [
     ("upriver_store_commits_total", "counter", "Commits since the start.", |store| {
         store.committed.commits
     }),
+    (
+        "upriver_store_commit_failures_total",
+        "counter",
+        "Commits that failed; their rows stay in the log, and are committed with the next.",
+        |store| store.committed.failures,
+    ),
     (
         "upriver_store_spans_with_parent_total",
         "counter",
@@ -130,6 +136,51 @@ const STORE_FIGURES: [StoreFigure; 6] = [
         "Those of them whose parent was known when they were committed.",
         |store| store.committed.parents_resolved,
     ),
+    (
+        "upriver_repair_parents_found_total",
+        "counter",
+        "Committed spans whose parent was found afterwards.",
+        |store| store.repaired.parents_found,
+    ),
+    (
+        "upriver_repair_examined_files_total",
+        "counter",
+        "Files of spans that were searched for traces that came apart.",
+        |store| store.repaired.files_examined,
+    ),
+    (
+        "upriver_repair_completed_spans_total",
+        "counter",
+        "Spans of which a parent, a child or an answer was found after their commit.",
+        |store| store.repaired.spans_completed,
+    ),
+    (
+        "upriver_repair_completed_sizes_total",
+        "counter",
+        "Rows of body sizes whose edge was found after their commit.",
+        |store| store.repaired.sizes_completed,
+    ),
+    (
+        "upriver_repair_rewritten_files_total",
+        "counter",
+        "Files that were written again for it.",
+        |store| store.repaired.files_rewritten,
+    ),
+    (
+        "upriver_repair_recomputed_minutes_total",
+        "counter",
+        "Minutes whose rollups were made again for it.",
+        |store| store.repaired.minutes_recomputed,
+    ),
+    (
+        "upriver_repair_waiting_minutes",
+        "gauge",
+        "Minutes whose rollups wait for a commit to end.",
+        |store| store.repaired.minutes_waiting,
+    ),
+    ("upriver_repair_failures_total", "counter", "Repairs that failed.", |store| {
+        store.repaired.failures
+    }),
 ];
 
 /// A figure of a table's files, and what it says.

@@ -107,7 +107,7 @@ impl Tables {
         let sizes = self.rows.remove(&Table::PayloadSizes).unwrap_or_default();
         let sizes: Vec<_> = sizes.iter().map(|rows| index.enrich_payload_sizes(rows)).collect();
         self.rows.insert(Table::OperationMinutes, vec![operation_minutes(&spans)]);
-        self.rows.insert(Table::EdgeMinutes, vec![edge_minutes(&spans, &sizes, &index)]);
+        self.rows.insert(Table::EdgeMinutes, vec![edge_minutes(&spans, &sizes)]);
         self.rows.insert(Table::Spans, spans);
         self.rows.insert(Table::PayloadSizes, sizes);
         Snapshot::in_memory(self.rows.into_iter().filter_map(|(table, batches)| {

@@ -97,12 +97,12 @@ async fn compaction_keeps_rows_and_merges_parts_of_a_minute() {
         all.push(batch);
     }
     let before = read(&raw);
-    let report = compact(&mut raw, Selection::All).await.unwrap();
+    let report = compact(&mut raw, Selection::All, &|_| true).await.unwrap();
     assert_eq!((report.files_removed, report.files_added), (4, 1));
     let order = sorted_indices(Table::Spans, std::slice::from_ref(&before)).unwrap();
     assert_eq!(read(&raw), take_record_batch(&before, &order).unwrap());
 
-    compact(&mut minutes, Selection::All).await.unwrap();
+    compact(&mut minutes, Selection::All, &|_| true).await.unwrap();
     let merged = read(&minutes);
     let expected = operation_minutes(&all);
     let without_date = expected.project(&(0..expected.num_columns() - 1).collect::<Vec<_>>());
@@ -163,8 +163,8 @@ async fn of_two_that_replace_the_same_files_the_second_is_refused() {
         one.commit(vec![spans(&[Span::new(id, id, DAY)])], &[]).await.unwrap();
     }
     let mut other = TableHandle::open(&place, Table::Spans).await.unwrap();
-    compact(&mut one, Selection::All).await.unwrap();
-    compact(&mut other, Selection::All).await.unwrap_err();
+    compact(&mut one, Selection::All, &|_| true).await.unwrap();
+    compact(&mut other, Selection::All, &|_| true).await.unwrap_err();
     let table = TableHandle::open(&place, Table::Spans).await.unwrap();
     assert_eq!(table.files().iter().map(|file| file.rows).sum::<u64>(), 2, "no row is there twice");
 }
@@ -189,7 +189,7 @@ async fn what_left_the_table_is_deleted_once_nobody_can_read_it() {
     std::fs::write(&never_committed, "x").unwrap();
     let written = table.files().iter().map(|file| file.written_unix_ms).max().unwrap();
     let after = |hours: i64| UnixNanos((written + hours * 3_600_000) * 1_000_000);
-    compact(&mut table, Selection::All).await.unwrap();
+    compact(&mut table, Selection::All, &|_| true).await.unwrap();
 
     assert_eq!(table.delete_removed(HOUR, after(0)).await.unwrap(), 0, "queries may read them");
     assert_eq!(table.shorten_log(HOUR, after(0)).await.unwrap(), 0);

@@ -54,6 +54,33 @@ pub(crate) async fn take(place: &Place, node: &str, now: UnixNanos) -> Result<bo
     }
 }
 
+/// Gives up the lease of a table, if this node has it: another need not wait for its end.
+pub(crate) async fn release(place: &Place, node: &str) -> Result<(), Error> {
+    if place.local().is_some() {
+        return Ok(());
+    }
+    let objects = place.objects();
+    let path = ObjectPath::from(LEASE_PATH);
+    let found = match objects.get(&path).await {
+        Ok(found) => found,
+        Err(Error::NotFound { .. }) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let version =
+        UpdateVersion { e_tag: found.meta.e_tag.clone(), version: found.meta.version.clone() };
+    let lease: Value = serde_json::from_slice(&found.bytes().await?).unwrap_or_default();
+    if lease["node"].as_str() != Some(node) {
+        return Ok(());
+    }
+    let content = json!({ "node": null, "until_unix_nano": 0 }).to_string();
+    let options = PutOptions { mode: PutMode::Update(version), ..PutOptions::default() };
+    match objects.put_opts(&path, PutPayload::from(content), options).await {
+        // Somebody else has it by now.
+        Ok(_) | Err(Error::Precondition { .. } | Error::NotFound { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// A lease that cannot be read is nobody's.
 fn is_held_by_another(lease: &[u8], node: &str, now: UnixNanos) -> bool {
     let lease: Value = serde_json::from_slice(lease).unwrap_or_default();

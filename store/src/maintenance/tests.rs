@@ -16,6 +16,7 @@ fn file(date: i32, written_day: i64) -> DataFile {
         rows: 1,
         date,
         written_unix_ms: written_day * DAY / 1_000_000,
+        committed_as: None,
         statistics: BTreeMap::new(),
     }
 }
@@ -61,6 +62,19 @@ async fn one_node_at_a_time_has_the_lease() {
     assert!(!lease::take(&table, "b", later(10)).await.unwrap(), "clocks differ");
     assert!(lease::take(&table, "b", later(11)).await.unwrap(), "it ran out");
     assert!(!lease::take(&table, "a", later(12)).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_lease_that_is_given_up_is_free_and_only_its_holder_gives_it_up() {
+    let table = bucket().child("spans");
+    lease::release(&table, "a").await.unwrap();
+    assert!(lease::take(&table, "a", day(1)).await.unwrap());
+    lease::release(&table, "b").await.unwrap();
+    assert!(!lease::take(&table, "b", day(1)).await.unwrap());
+    lease::release(&table, "a").await.unwrap();
+    assert!(lease::take(&table, "b", day(1)).await.unwrap());
+    lease::release(&table, "a").await.unwrap();
+    assert!(!lease::take(&table, "a", day(1)).await.unwrap());
 }
 
 #[tokio::test]

@@ -23,6 +23,7 @@ use object_store::{
 };
 use uuid::Uuid;
 
+use crate::faults::DiskRoom;
 use crate::wal::sync_folder;
 
 /// The local file system, flushed after every write if that is wanted.
@@ -30,16 +31,23 @@ use crate::wal::sync_folder;
 pub(super) struct LocalDisk {
     files: LocalFileSystem,
     is_synced: bool,
+    room: DiskRoom,
 }
 
 impl LocalDisk {
     pub(super) fn new(is_synced: bool) -> Self {
-        Self { files: LocalFileSystem::new(), is_synced }
+        Self { files: LocalFileSystem::new(), is_synced, room: DiskRoom::default() }
+    }
+
+    pub(super) fn with_room(mut self, room: &DiskRoom) -> Self {
+        self.room = room.clone();
+        self
     }
 
     fn draft(&self, location: &ObjectPath, options: PutOptions) -> Result<Draft> {
         let path = self.files.path_to_filesystem(location)?;
-        Ok(Draft { path, mode: options.mode, is_synced: self.is_synced })
+        let room = self.room.clone();
+        Ok(Draft { path, mode: options.mode, is_synced: self.is_synced, room })
     }
 }
 
@@ -151,6 +159,7 @@ struct Draft {
     path: PathBuf,
     mode: PutMode,
     is_synced: bool,
+    room: DiskRoom,
 }
 
 impl Draft {
@@ -189,6 +198,7 @@ impl Draft {
     fn write_content(&self, path: &Path, payload: &PutPayload) -> io::Result<()> {
         let mut file = File::create_new(path)?;
         for chunk in payload {
+            self.room.take(chunk.len())?;
             file.write_all(chunk)?;
         }
         if self.is_synced { file.sync_all() } else { Ok(()) }

@@ -1,12 +1,12 @@
 //! `edge_minutes` from completed spans and bodies.
 
-use arrow::array::{Array, AsArray, BinaryArray, Int64Array, RecordBatch, StringArray};
+use arrow::array::{Array, Int64Array, RecordBatch, StringArray};
 
 use super::{RowBuilder, Sums, Value, in_order};
 use crate::histogram::Histogram;
 use crate::schema::Table;
 use crate::time::UnixNanos;
-use crate::trace_index::{TraceIndex, ValueOrNone, integers, texts};
+use crate::trace_index::{ValueOrNone, integers, texts};
 
 /// The text of `source` where spans and their bodies are counted.
 pub(super) const SPANS: &str = "spans";
@@ -38,17 +38,13 @@ pub(super) struct EdgeSums {
 }
 
 /// One row per minute, client, server, operation, reporter, version and environment, in the table's
-/// order, with source `spans`. `index` names the services that answered the calls of `spans`.
-pub fn edge_minutes(
-    spans: &[RecordBatch],
-    payload_sizes: &[RecordBatch],
-    index: &TraceIndex,
-) -> RecordBatch {
+/// order, with source `spans`.
+pub fn edge_minutes(spans: &[RecordBatch], payload_sizes: &[RecordBatch]) -> RecordBatch {
     let mut sums = Sums::<EdgeKey<'_>, EdgeSums>::default();
     for rows in spans {
         let Some(columns) = CallColumns::new(rows) else { continue };
         for row in 0..rows.num_rows() {
-            if let Some(key) = columns.key(row, index) {
+            if let Some(key) = columns.key(row) {
                 columns.add(row, sums.entry(key).or_default());
             }
         }
@@ -105,8 +101,8 @@ struct CallColumns<'a> {
     server_address: &'a StringArray,
     duration: &'a Int64Array,
     adjusted: &'a Int64Array,
-    span_id: &'a Int64Array,
-    trace_id: &'a BinaryArray,
+    callee_service: &'a StringArray,
+    callee_operation: &'a StringArray,
 }
 
 impl<'a> CallColumns<'a> {
@@ -124,13 +120,13 @@ impl<'a> CallColumns<'a> {
             server_address: texts(rows, "server_address")?,
             duration: integers(rows, "duration_ns")?,
             adjusted: integers(rows, "adjusted_count_micros")?,
-            span_id: integers(rows, "span_id")?,
-            trace_id: rows.column_by_name("trace_id")?.as_binary_opt()?,
+            callee_service: texts(rows, "callee_service")?,
+            callee_operation: texts(rows, "callee_operation")?,
         })
     }
 
     /// The edge that the span is one side of; none for internal spans and for calls to nobody known.
-    fn key(&self, row: usize, index: &'a TraceIndex) -> Option<EdgeKey<'a>> {
+    fn key(&self, row: usize) -> Option<EdgeKey<'a>> {
         let service = self.service.value(row);
         let operation = self.operation.value(row);
         let (client, server, operation, reporter) = match self.kind.value(row) {
@@ -139,11 +135,14 @@ impl<'a> CallColumns<'a> {
                 (client, service, operation, "server")
             }
             "CLIENT" | "PRODUCER" => {
-                let answer = index.answer_to(self.trace_id.value(row), self.span_id.value(row));
-                let peer = self.peer_service.value_or_none(row);
-                let named = peer.or_else(|| self.server_address.value_or_none(row));
-                let (server, operation) = answer.or_else(|| named.map(|name| (name, operation)))?;
-                (service, server, operation, "client")
+                if let Some(callee) = self.callee_service.value_or_none(row) {
+                    let answered = self.callee_operation.value_or_none(row);
+                    (service, callee, answered.unwrap_or(operation), "client")
+                } else {
+                    let peer = self.peer_service.value_or_none(row);
+                    let named = peer.or_else(|| self.server_address.value_or_none(row))?;
+                    (service, named, operation, "client")
+                }
             }
             _ => return None,
         };

@@ -8,10 +8,10 @@ use crate::testing::{self, Span, spans};
 use crate::time::NANOS_PER_MINUTE;
 use crate::trace_index::{TraceIndex, integers, texts};
 
-fn enriched(rows: &RecordBatch) -> (RecordBatch, TraceIndex) {
+fn enriched(rows: &RecordBatch) -> RecordBatch {
     let mut index = TraceIndex::default();
     index.insert(rows);
-    (index.enrich_spans(rows), index)
+    index.enrich_spans(rows)
 }
 
 #[test]
@@ -21,7 +21,7 @@ fn a_minute_counts_spans_errors_and_durations() {
         Span { duration: 7, status: "ERROR", ..Span::new(1, 2, 20) },
         Span { duration: 9, ..Span::new(1, 3, NANOS_PER_MINUTE) },
     ]);
-    let (rows, _) = enriched(&rows);
+    let rows = enriched(&rows);
     let minutes = operation_minutes(&[rows]);
     let column = |name| integers(&minutes, name).unwrap().values().to_vec();
     assert_eq!(column("span_count"), [2, 1]);
@@ -46,8 +46,8 @@ fn both_sides_of_a_call_report_the_same_edge() {
         Span { kind: "CLIENT", service: "shop", name: "to nobody", ..Span::new(1, 3, 0) },
         Span { kind: "SERVER", service: "shop", name: "POST /", ..Span::new(1, 4, 0) },
     ]);
-    let (rows, index) = enriched(&rows);
-    let edges = edge_minutes(&[rows], &[], &index);
+    let rows = enriched(&rows);
+    let edges = edge_minutes(&[rows], &[]);
     let column = |name| -> Vec<String> {
         texts(&edges, name).unwrap().iter().map(|t| t.unwrap().to_owned()).collect()
     };
@@ -127,7 +127,7 @@ proptest! {
             kind: ["SERVER", "INTERNAL"][*kind],
             ..Span::new(i as i64, i as i64, minute * NANOS_PER_MINUTE)
         }).collect();
-        let (rows, index) = enriched(&spans(&all));
+        let rows = enriched(&spans(&all));
         let cut = cut.min(all.len());
         let parts = [rows.slice(0, cut), rows.slice(cut, all.len() - cut)];
         let whole = std::slice::from_ref(&rows);
@@ -136,8 +136,8 @@ proptest! {
         let joined = concat_batches(&Table::OperationMinutes.schema(), &minutes).unwrap();
         prop_assert_eq!(merge_partials(Table::OperationMinutes, joined), operation_minutes(whole));
 
-        let edges = parts.each_ref().map(|rows| edge_minutes(std::slice::from_ref(rows), &[], &index));
+        let edges = parts.each_ref().map(|rows| edge_minutes(std::slice::from_ref(rows), &[]));
         let joined = concat_batches(&Table::EdgeMinutes.schema(), &edges).unwrap();
-        prop_assert_eq!(merge_partials(Table::EdgeMinutes, joined), edge_minutes(whole, &[], &index));
+        prop_assert_eq!(merge_partials(Table::EdgeMinutes, joined), edge_minutes(whole, &[]));
     }
 }

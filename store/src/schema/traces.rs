@@ -53,6 +53,16 @@ pub(super) const SPANS: Definition = Definition {
             "Duration minus the union of the children of the same service instance; null when not known.",
         ),
         optional(
+            "callee_service",
+            Text,
+            "`service_name` of the span that answered, of a `CLIENT` or `PRODUCER` span; filled at commit.",
+        ),
+        optional(
+            "callee_operation",
+            Text,
+            "`operation` of the span that answered; filled at commit.",
+        ),
+        optional(
             "http_response_status_code",
             Int,
             "`http.response.status_code`, or the older `http.status_code`.",

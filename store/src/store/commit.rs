@@ -15,7 +15,8 @@ use super::prepare::Rows;
 use crate::blocking;
 use crate::delta::{SourceVersion, TableError, TableHandle};
 use crate::error::StoreError;
-use crate::parquet_writer::WrittenFile;
+use crate::parquet_writer::{WrittenFile, discard};
+use crate::repair::RepairStep;
 use crate::schema::Table;
 use crate::wal::Wal;
 
@@ -26,12 +27,14 @@ pub(super) struct TableWriter {
     /// A commit failed or was given up while it ran, so whether it is in the table has to be looked
     /// up.
     pub(super) is_doubtful: bool,
+    /// Files of commits that failed, and up to where these would have brought the table.
+    unsure: Vec<(SourceVersion, Vec<WrittenFile>)>,
 }
 
 /// All tables. Whoever holds them is the only one who commits.
 pub(super) type Writers = BTreeMap<Table, TableWriter>;
 
-/// Where a commit may stop; tests stop it at each.
+/// Where a commit, an import or a repair may stop; tests stop it at each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CommitStep {
     Prepared,
@@ -41,10 +44,11 @@ pub(super) enum CommitStep {
     AllPassed,
     LogShortened,
     Imported(Table),
+    Repair(RepairStep),
 }
 
 impl CommitStep {
-    /// Its name among [`crate::faults::STEPS`].
+    /// Its name among [`crate::faults::STEPS`] and [`crate::faults::REPAIR_STEPS`].
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Prepared => "prepared",
@@ -53,6 +57,7 @@ impl CommitStep {
             Self::Published(_) => "shown",
             Self::AllPassed => "all-passed",
             Self::LogShortened => "log-shortened",
+            Self::Repair(step) => step.name(),
         }
     }
 }
@@ -110,6 +115,7 @@ impl Core {
         for (table, writer) in writers.iter_mut().filter(|(_, writer)| writer.is_doubtful) {
             let refreshed = writer.handle.refresh().await;
             refreshed.map_err(table_error("read", *table))?;
+            writer.discard_unsure(*table).await?;
             let sequence = committed(*table, &writer.handle, &self.node).await?;
             self.shared.lock().committed(*table, writer.handle.files(), sequence);
             writer.is_doubtful = false;
@@ -119,6 +125,23 @@ impl Core {
 }
 
 impl TableWriter {
+    pub(super) fn new(handle: TableHandle) -> Self {
+        Self { handle, is_doubtful: false, unsure: Vec::new() }
+    }
+
+    /// Deletes the files of commits that are not in the table, so that commits to a full disk which are
+    /// tried again and again do not fill it further. In a bucket a commit that seemed to fail may still
+    /// be carried out; files that nobody refers to are left to upkeep there.
+    async fn discard_unsure(&mut self, table: Table) -> Result<(), StoreError> {
+        for ((source, version), files) in std::mem::take(&mut self.unsure) {
+            let reached = self.handle.committed_version(&source).await;
+            if reached.map_err(table_error("read", table))? < Some(version) {
+                discard(self.handle.place(), &files);
+            }
+        }
+        Ok(())
+    }
+
     /// Writes rows as files that nobody sees yet.
     pub(super) async fn write(
         &self,
@@ -136,7 +159,11 @@ impl TableWriter {
         transactions: &[SourceVersion],
     ) -> Result<(), StoreError> {
         self.is_doubtful = true;
+        self.unsure.extend(transactions.first().map(|first| (first.clone(), written.clone())));
         let committed = self.handle.commit_written(written, transactions).await;
+        if committed.is_ok() {
+            self.unsure.clear();
+        }
         committed.map_err(table_error("commit to", table))
     }
 }

@@ -79,6 +79,9 @@ impl Opened {
             over_limit: Notify::new(),
             commits: Mutex::default(),
             upkeep: Mutex::default(),
+            leases: Mutex::default(),
+            repairer: tokio::sync::Mutex::default(),
+            repaired: Mutex::default(),
             #[cfg(test)]
             stop_at: Mutex::new(None),
         });
@@ -97,7 +100,7 @@ fn writers(tables: BTreeMap<Table, TableHandle>, state: &mut State) -> Writers {
     let mut writers = Writers::new();
     for (table, handle) in tables {
         state.replaced(table, handle.files());
-        writers.insert(table, TableWriter { handle, is_doubtful: false });
+        writers.insert(table, TableWriter::new(handle));
     }
     writers
 }

@@ -123,7 +123,7 @@ impl Enricher {
                 sorter.size_minutes.extend(batch.size_minutes.get().cloned());
             }
         }
-        sorter.finish(&self.index)
+        sorter.finish()
     }
 
     /// The rows of an import, for the tables that lack them.
@@ -138,7 +138,7 @@ impl Enricher {
         for rows in batches {
             sorter.add(&self.index, rows, &lacks);
         }
-        sorter.finish(&self.index)
+        sorter.finish()
     }
 }
 
@@ -195,7 +195,7 @@ impl Sorter {
         }
     }
 
-    fn finish(self, index: &TraceIndex) -> Result<Rows, StoreError> {
+    fn finish(self) -> Result<Rows, StoreError> {
         let mut all = Rows::new();
         for (table, rows) in self.rows {
             let rows = stacks::distinct(table, rows);
@@ -207,7 +207,7 @@ impl Sorter {
         }
         let has_calls = !self.edge_spans.is_empty() || !self.edge_payload_sizes.is_empty();
         if has_calls || !self.size_minutes.is_empty() {
-            let rows = rollup::edge_minutes(&self.edge_spans, &self.edge_payload_sizes, index);
+            let rows = rollup::edge_minutes(&self.edge_spans, &self.edge_payload_sizes);
             let mut edges = non_empty(rows);
             edges.extend(non_empty(merged(Table::EdgeMinutes, &self.size_minutes)?));
             all.insert(Table::EdgeMinutes, edges);

@@ -4,7 +4,9 @@
 mod bucket;
 mod concurrent;
 mod crash;
+mod full_disk;
 mod import;
+mod repair;
 mod size_metrics;
 
 use std::collections::BTreeMap;
@@ -95,6 +97,11 @@ fn decode_call(record: &LogRecord) -> Result<Vec<TableBatch>, DecodeFailure> {
             ),
             body(call, "server", 3, Some(2)),
         ]),
+        "tidy" => {
+            let late =
+                Span { service: "shop", name: "tidy up", parent: Some(1), ..span(5, 60, 30) };
+            Ok(vec![TableBatch::new(Table::Spans, testing::spans(&[late]))])
+        }
         "sizes" => {
             let point = SizePoint {
                 temporality: "cumulative",

@@ -9,8 +9,9 @@ use tokio::time::MissedTickBehavior;
 use super::commit::table_error;
 use super::{Core, Store};
 use crate::error::StoreError;
-use crate::maintenance::{Maintainer, TableUpkeep, lease};
+use crate::maintenance::{Maintainer, TableUpkeep, kept_with, lease};
 use crate::schema::Table;
+use crate::snapshot::DataFile;
 use crate::time::UnixNanos;
 
 impl Store {
@@ -37,6 +38,11 @@ impl Store {
                 () = &mut stop => return,
                 _ = ticks.tick() => {}
             }
+            tokio::select! {
+                biased;
+                () = &mut stop => return,
+                () = self.core.keep_traces(clock()) => {}
+            }
             for table in Table::ALL {
                 // A round ends at a table; what it was doing there is left to the next start.
                 tokio::select! {
@@ -51,6 +57,7 @@ impl Store {
     /// Keeps every table once, as of `now`.
     pub async fn keep_once(&self, now: UnixNanos) {
         let mut maintainer = Maintainer::default();
+        self.core.keep_traces(now).await;
         for table in Table::ALL {
             self.core.keep_table(&mut maintainer, table, now).await;
         }
@@ -117,20 +124,48 @@ impl Core {
         table: Table,
         now: UnixNanos,
     ) -> Result<Option<TableUpkeep>, StoreError> {
-        let place = self.folder.table(table);
-        let is_ours = lease::take(&place, &self.node, now).await;
-        let is_ours = is_ours.map_err(|source| StoreError::Lease { table, source })?;
-        if !is_ours {
+        if !self.has_lease(table, now).await? {
             return Ok(None);
         }
-        let kept = maintainer.keep(&place, table, &self.options.maintenance, now).await;
+        let (place, options) = (self.folder.table(table), &self.options.maintenance);
+        let repairer = self.repairer.lock().await;
+        let may_go = |file: &DataFile| repairer.has_seen(table, file);
+        let kept = maintainer.keep(&place, table, &may_go, options, now).await;
+        drop(repairer);
         // Also after a failure: a part may have been done.
         self.refresh_table(table).await?;
         kept.map(Some).map_err(table_error("keep", table))
     }
 
+    /// Takes or renews the lease by which a table is kept.
+    pub(super) async fn has_lease(&self, table: Table, now: UnixNanos) -> Result<bool, StoreError> {
+        let kept_with = kept_with(table);
+        let is_ours = lease::take(&self.folder.table(kept_with), &self.node, now).await;
+        let is_ours = is_ours.map_err(|source| StoreError::Lease { table, source })?;
+        if is_ours {
+            self.leases.lock().unwrap_or_else(PoisonError::into_inner).insert(kept_with);
+        }
+        Ok(is_ours)
+    }
+
+    /// Gives up the leases that this node took. One that cannot be given up runs out.
+    pub(super) async fn release_leases(&self) {
+        let taken =
+            std::mem::take(&mut *self.leases.lock().unwrap_or_else(PoisonError::into_inner));
+        for table in taken {
+            if let Err(error) = lease::release(&self.folder.table(table), &self.node).await {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(
+                    error,
+                    table = table.name(),
+                    "a lease was not given up; it runs out"
+                );
+            }
+        }
+    }
+
     /// Shows what is in the log of a table and was not committed here.
-    async fn refresh_table(&self, table: Table) -> Result<(), StoreError> {
+    pub(super) async fn refresh_table(&self, table: Table) -> Result<(), StoreError> {
         let mut writers = self.writers.lock().await;
         let Some(writer) = writers.get_mut(&table) else { return Ok(()) };
         if writer.is_doubtful {

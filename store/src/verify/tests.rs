@@ -65,6 +65,29 @@ async fn minutes_that_are_missing_or_twice_are_found() {
 }
 
 #[tokio::test]
+async fn edges_that_are_missing_or_of_others_are_found() {
+    let edges = |service| {
+        let served = Span { kind: "SERVER", service, ..Span::new(2, 2, 26 * HOUR) };
+        let called = Span { kind: "SERVER", service, ..Span::new(2, 2, 50 * HOUR) };
+        edge_minutes(&[spans(&[served]), spans(&[called])], &[])
+    };
+    // As many calls, and of another service.
+    for (stored, problems_wanted) in [("other", 2), ("shop", 2)] {
+        let (_folder, options) = folder(&[of_day(1), of_day(2)]).await;
+        let place = DataFolder::new(&options).unwrap().table(Table::EdgeMinutes);
+        let mut table = TableHandle::open_or_create(&place, Table::EdgeMinutes).await.unwrap();
+        table.commit(vec![edges(stored)], &[]).await.unwrap();
+        let found = problems(&options).await;
+        assert_eq!(found[&Table::EdgeMinutes].len(), problems_wanted, "{found:?}");
+    }
+    let (_folder, options) = folder(&[of_day(1), of_day(2)]).await;
+    let place = DataFolder::new(&options).unwrap().table(Table::EdgeMinutes);
+    let mut table = TableHandle::open_or_create(&place, Table::EdgeMinutes).await.unwrap();
+    table.commit(vec![edge_minutes(&[of_day(1), of_day(2)], &[])], &[]).await.unwrap();
+    assert_eq!(problems(&options).await[&Table::EdgeMinutes], Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn files_that_are_gone_or_others_are_found() {
     let (folder, options) = folder(&[of_day(1), of_day(2)]).await;
     let places = DataFolder::new(&options).unwrap();

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use axum::Router;
@@ -13,18 +13,18 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use upriver_analyze::http::QueryService;
 use upriver_ingest::server::{
-    Access, Clock, DEFAULT_TENANT, Guard, Listener, MemoryMeter, Receiver, ReceiverOptions, Scope,
+    Access, DEFAULT_TENANT, Guard, Listener, MemoryMeter, Receiver, ReceiverOptions, Scope,
     StoreSlot,
 };
 use upriver_store::snapshot::SnapshotSource;
 use upriver_store::store::{Store, StoreOptions};
-use upriver_store::time::UnixNanos;
 
 use super::queries::{QueryThreads, when_ready};
 use super::tls::Tls;
 use super::{connections, memory, own_profile};
 use crate::api::Diagnostics;
 use crate::config::{Endpoint, ServeSettings};
+use crate::environment::system_clock;
 use crate::error::Advise;
 
 /// How long requests in progress may take to end after the signal to stop: the longest time for a
@@ -244,15 +244,6 @@ async fn bind(endpoint: &Endpoint, flag: &str) -> anyhow::Result<(TcpListener, S
     ))?;
     let bound = listener.local_addr().context("could not read the bound address")?;
     Ok((listener, bound))
-}
-
-/// Nanoseconds since 1970 by the system's clock; before 1970 it is 0.
-#[expect(clippy::disallowed_methods, reason = "the server is where the clock is read")]
-fn system_clock() -> Clock {
-    Clock::new(|| {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        UnixNanos::from_wire(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
-    })
 }
 
 #[cfg(test)]

@@ -253,11 +253,7 @@ fn rows_of_metrics_and_of_spans_stay_apart_when_merged() {
         kind: "SERVER",
         ..crate::testing::Span::new(1, 1, 5)
     };
-    let of_spans = crate::rollup::edge_minutes(
-        &[crate::testing::spans(&[span])],
-        &[],
-        &crate::trace_index::TraceIndex::default(),
-    );
+    let of_spans = crate::rollup::edge_minutes(&[crate::testing::spans(&[span])], &[]);
     let table = crate::schema::Table::EdgeMinutes;
     let all = [of_metrics.clone(), of_spans, of_metrics];
     let all = arrow::compute::concat_batches(&table.schema(), &all).unwrap();

@@ -48,7 +48,7 @@ const ONE_OF_FIRST: usize = 3;
 
 /// A bucket in memory with faults.
 #[derive(Debug, Default)]
-struct FaultyBucket {
+pub(super) struct FaultyBucket {
     objects: InMemory,
     /// How many want it to work at the moment; with none of them, requests go wrong.
     wanted_well: AtomicU64,
@@ -57,6 +57,15 @@ struct FaultyBucket {
 }
 
 impl FaultyBucket {
+    /// One without faults.
+    pub(super) fn working() -> Self {
+        Self { wanted_well: 1.into(), ..Self::default() }
+    }
+
+    pub(super) fn works_from_now_on(&self) {
+        self.wanted_well.fetch_add(1, Ordering::Relaxed);
+    }
+
     fn next_fault(&self, request: Request) -> Option<Fault> {
         if self.wanted_well.load(Ordering::Relaxed) > 0 {
             return None;
@@ -200,7 +209,7 @@ impl FaultyBucket {
     }
 }
 
-fn in_bucket(bucket: &Arc<FaultyBucket>, wal: Option<&Path>) -> StoreOptions {
+pub(super) fn in_bucket(bucket: &Arc<FaultyBucket>, wal: Option<&Path>) -> StoreOptions {
     StoreOptions {
         data: "s3://bucket/some/prefix".parse().unwrap(),
         bucket: BucketOptions::standing_in(Arc::<FaultyBucket>::clone(bucket)),
@@ -211,7 +220,7 @@ fn in_bucket(bucket: &Arc<FaultyBucket>, wal: Option<&Path>) -> StoreOptions {
 }
 
 /// Opens a node without faults: a start asks so much that hardly one would come through.
-async fn open_in(bucket: &Arc<FaultyBucket>, wal: &Path) -> Store {
+pub(super) async fn open_in(bucket: &Arc<FaultyBucket>, wal: &Path) -> Store {
     bucket.wanted_well.fetch_add(1, Ordering::Relaxed);
     let store = Store::open(in_bucket(bucket, Some(wal)), decode()).await.unwrap();
     bucket.wanted_well.fetch_sub(1, Ordering::Relaxed);
@@ -219,7 +228,7 @@ async fn open_in(bucket: &Arc<FaultyBucket>, wal: &Path) -> Store {
 }
 
 /// Stacks are noted once by each node.
-fn without_repeated_stacks(mut contents: Contents) -> Contents {
+pub(super) fn without_repeated_stacks(mut contents: Contents) -> Contents {
     for table in [Table::ProfileStacks, Table::ProfileStackFrames] {
         contents.entry(table.name()).or_default().dedup();
     }
@@ -321,4 +330,8 @@ async fn one_node_keeps_a_table_and_others_see_what_it_did() {
     other.refresh().await.unwrap();
     assert_eq!((files(&one), files(&other)), (1, 1));
     check(&one, &calls(1..=6), "after it was kept");
+    one.close().await.unwrap();
+    other.keep_once(UnixNanos(3 * SECOND)).await;
+    let kept = done(&other).unwrap();
+    assert_eq!((kept.rounds, kept.failures), (1, 0), "a node that stopped holds up nobody");
 }

@@ -4,6 +4,8 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use upriver_ingest::server::{ApiKey, KeyHash};
 use upriver_store::schema::Table;
 
+use upriver_store::time::UnixNanos;
+
 use super::*;
 use crate::config::{TlsSettings, TlsVersion};
 
