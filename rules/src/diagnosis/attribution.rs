@@ -35,7 +35,7 @@ const WATCHED_QUANTILE: f64 = 0.9;
 const FALSE_DISCOVERIES: f64 = 0.05;
 /// Requests of the same minute resemble each other: their correlation where the logarithms of
 /// latencies scatter by 0.8, and by 0.1 from minute to minute.
-const WITHIN_MINUTE: f64 = 0.01 / (0.01 + 0.64);
+pub(crate) const WITHIN_MINUTE: f64 = 0.01 / (0.01 + 0.64);
 /// Services whose added time is noted: each costs a query.
 const NOTED_MAX: usize = 3;
 
