@@ -1,4 +1,4 @@
-//! `/api/v1/diagnose` and `/api/v1/verify`: the server answers, and keeps what it concluded.
+//! `/api/v1/diagnose`, `/api/v1/verify` and `/api/v1/audit`: the server answers, and keeps what it concluded.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,7 +19,9 @@ use upriver_rules::time::Time;
 use upriver_rules::{RulesError, diagnose};
 use upriver_store::snapshot::SnapshotSource;
 
-use crate::questions::{DIAGNOSE_PATH, DiagnoseQuestion, VERIFY_PATH, VerifyQuestion};
+use crate::questions::{
+    AUDIT_PATH, AuditQuestion, DIAGNOSE_PATH, DiagnoseQuestion, VERIFY_PATH, VerifyQuestion,
+};
 use crate::records;
 
 /// What the routes need.
@@ -55,6 +57,7 @@ impl Diagnostics {
         Router::new()
             .route(DIAGNOSE_PATH, post(answer_diagnose))
             .route(VERIFY_PATH, post(answer_verify))
+            .route(AUDIT_PATH, post(answer_audit))
             .with_state(self)
     }
 
@@ -79,6 +82,11 @@ impl Diagnostics {
         let at = question.at.unwrap_or_else(|| self.now());
         question.answer(&self.session()?, at).await
     }
+
+    async fn audit(self, question: AuditQuestion) -> anyhow::Result<impl Serialize> {
+        let at = question.at.unwrap_or_else(|| self.now());
+        question.answer(&self.session()?, at).await
+    }
 }
 
 async fn answer_diagnose(
@@ -95,6 +103,14 @@ async fn answer_verify(
 ) -> Response {
     let threads = diagnostics.threads.clone();
     answer_on(&threads, diagnostics.verify(question)).await
+}
+
+async fn answer_audit(
+    State(diagnostics): State<Diagnostics>,
+    Json(question): Json<AuditQuestion>,
+) -> Response {
+    let threads = diagnostics.threads.clone();
+    answer_on(&threads, diagnostics.audit(question)).await
 }
 
 /// Answers on the threads of queries. The work belongs to the answer: when the client goes away, it

@@ -251,6 +251,27 @@ pub(crate) enum DeployCommand {
     List(DeployListArgs),
     /// Tell a running server of a change
     Record(DeployRecordArgs),
+    /// Say whether a change made its service, or those that call it, worse
+    Audit(DeployAuditArgs),
+}
+
+/// `upriver deploy audit`
+#[derive(Debug, Args)]
+pub(crate) struct DeployAuditArgs {
+    /// A change: its id as `upriver deploy list` prints it, or `SERVICE@VERSION`
+    #[arg(value_name = "DEPLOY")]
+    pub(crate) subject: String,
+    /// Judge as of this instant (RFC 3339); nothing later is read
+    #[arg(long, value_name = "TIME")]
+    pub(crate) at: Option<jiff::Timestamp>,
+    /// How long after the change is looked at, at most
+    #[arg(long, value_name = "DURATION", default_value = "1h")]
+    pub(crate) window: jiff::SignedDuration,
+    /// Form of the answer
+    #[arg(long, value_enum, default_value_t = DocumentFormat::Text)]
+    pub(crate) format: DocumentFormat,
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
 }
 
 /// `upriver deploy record`

@@ -60,6 +60,8 @@ pub(crate) struct ServeSettings {
     pub(crate) store: StoreOptions,
     /// Queries.
     pub(crate) query: SessionOptions,
+    /// Whether changes are judged without being asked.
+    pub(crate) deploy_audits: bool,
     /// The service's own log.
     pub(crate) logs: LogSettings,
     /// Keys that were given and do nothing yet.
@@ -108,6 +110,7 @@ impl ServeSettings {
     pub(crate) fn embedded(data: PathBuf) -> Self {
         let mut settings = Self::default();
         settings.store.data = data.into();
+        settings.deploy_audits = false;
         for endpoint in [&mut settings.grpc, &mut settings.otlp_http, &mut settings.api] {
             endpoint.address.set_port(0);
         }
@@ -160,6 +163,7 @@ impl Default for ServeSettings {
                 ..StoreOptions::default()
             },
             query: SessionOptions::default(),
+            deploy_audits: true,
             logs: LogSettings { level: tracing::Level::INFO, json: false },
             without_effect: Vec::new(),
         }
@@ -183,7 +187,7 @@ macro_rules! place {
 }
 
 /// Settings that the environment may give, besides the ones that are flags too.
-const ENVIRONMENT: [(&str, PlaceOf); 14] = [
+const ENVIRONMENT: [(&str, PlaceOf); 15] = [
     ("UPRIVER_OTLP_GRPC_INSECURE", |f| place!(f, receivers.otlp.protocols.grpc => insecure)),
     ("UPRIVER_OTLP_HTTP_INSECURE", |f| place!(f, receivers.otlp.protocols.http => insecure)),
     ("UPRIVER_API_INSECURE", |f| place!(f, api => insecure)),
@@ -196,6 +200,7 @@ const ENVIRONMENT: [(&str, PlaceOf); 14] = [
     ("UPRIVER_MAINTENANCE_INTERVAL", |f| place!(f, storage => maintenance_interval)),
     ("UPRIVER_QUERY_MEMORY_LIMIT", |f| place!(f, query => memory_limit)),
     ("UPRIVER_QUERY_TIMEOUT", |f| place!(f, query => timeout)),
+    ("UPRIVER_DEPLOY_AUDITS", |f| place!(f, rules => deploy_audits)),
     ("UPRIVER_LOG_LEVEL", |f| place!(f, service.telemetry.logs => level)),
     ("UPRIVER_LOG_ENCODING", |f| place!(f, service.telemetry.logs => encoding)),
 ];
@@ -261,6 +266,9 @@ impl Reader<'_> {
             let timeout = &mut settings.query.timeout;
             self.set("query.timeout", query.timeout.as_ref(), value::duration, timeout)?;
         }
+        let audits = file.rules.as_ref().and_then(|rules| rules.deploy_audits.as_ref());
+        let judged = &mut settings.deploy_audits;
+        self.set("rules.deploy_audits", audits, value::boolean, judged)?;
         let service = file.service.clone().unwrap_or_default();
         let hosts = service.allowed_hosts.unwrap_or_default();
         settings.allowed_hosts = self.texts("service.allowed_hosts", &hosts)?;

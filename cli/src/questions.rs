@@ -1,4 +1,4 @@
-//! The questions of `diagnose` and `verify`, as the command line and `/api/v1` ask them.
+//! The questions of `diagnose`, `verify` and `deploy audit`, as the command line and `/api/v1` ask them.
 
 use std::time::Duration;
 
@@ -6,12 +6,16 @@ use anyhow::anyhow;
 use serde::{Deserialize, Serialize};
 use upriver_analyze::{Session, UnixNanos, literal};
 use upriver_rules::time::Time;
-use upriver_rules::{DiagnoseRequest, Verification, VerifyRequest, VerifyTarget, verify};
+use upriver_rules::{
+    Audit, AuditRequest, DiagnoseRequest, Verification, VerifyRequest, VerifyTarget, audit, verify,
+};
 
 /// Route of [`DiagnoseQuestion`].
 pub(crate) const DIAGNOSE_PATH: &str = "/api/v1/diagnose";
 /// Route of [`VerifyQuestion`].
 pub(crate) const VERIFY_PATH: &str = "/api/v1/verify";
+/// Route of [`AuditQuestion`].
+pub(crate) const AUDIT_PATH: &str = "/api/v1/audit";
 /// Where `--window` is not given.
 const WINDOW_SECONDS: u64 = 15 * 60;
 
@@ -53,6 +57,7 @@ impl DiagnoseQuestion {
             service: self.service.clone(),
             operation: self.operation.clone(),
             at: at.0,
+            is_at_given: self.at.is_some(),
             window: Duration::from_secs(self.window_seconds),
             objective: self.objective_ms.map(Duration::from_millis),
         })
@@ -92,6 +97,36 @@ impl VerifyQuestion {
         let rows: Vec<serde_json::Value> = serde_json::from_slice(&json)?;
         let document = rows.first().and_then(|row| row.get("document")?.as_str());
         Ok(document.map(str::to_owned))
+    }
+}
+
+/// Did a change make its service, or those that call it, worse?
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AuditQuestion {
+    /// `SERVICE@VERSION` or the id of a change.
+    pub(crate) subject: String,
+    /// As of when.
+    #[serde(default)]
+    pub(crate) at: Option<Time>,
+    /// How long after the change is looked at, at most.
+    #[serde(default)]
+    pub(crate) window_seconds: Option<u64>,
+}
+
+impl AuditQuestion {
+    /// Judges as of an instant.
+    pub(crate) async fn answer(&self, session: &Session, at: Time) -> anyhow::Result<Audit> {
+        let mut request = AuditRequest::new(&self.subject, at.0);
+        if let Some(seconds) = self.window_seconds {
+            if seconds < 60 {
+                return Err(anyhow!(
+                    "the window is {seconds} s long: it has to be at least a minute"
+                ));
+            }
+            request.window = Duration::from_secs(seconds);
+        }
+        Ok(audit(session, &request).await?)
     }
 }
 

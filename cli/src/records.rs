@@ -1,4 +1,4 @@
-//! What was found and concluded, as rows of `findings` and `diagnoses`.
+//! What was found, judged and concluded, as rows of `findings` and `diagnoses`.
 
 use std::sync::Arc;
 
@@ -35,15 +35,23 @@ pub(crate) fn of_diagnosis(diagnosis: &Diagnosis) -> anyhow::Result<Vec<TableBat
         dates(at, 1),
     ];
     let rows = RecordBatch::try_new(Table::Diagnoses.schema(), columns)?;
-    let findings = of_findings(&diagnosis.findings, at, Some(&diagnosis.id))?;
+    let findings = rows_of_findings(&diagnosis.findings, at, (Some(&diagnosis.id), &[]))?;
     Ok(vec![TableBatch::new(Table::Diagnoses, rows), findings])
 }
 
-/// Findings as of an instant.
-pub(crate) fn of_findings(
+/// Findings of no diagnosis as of an instant, with labels.
+pub(crate) fn of_labelled_findings(
     findings: &[Finding],
     at: UnixNanos,
-    diagnosis_id: Option<&str>,
+    labels: &[(&str, String)],
+) -> anyhow::Result<TableBatch> {
+    rows_of_findings(findings, at, (None, labels))
+}
+
+fn rows_of_findings(
+    findings: &[Finding],
+    at: UnixNanos,
+    (diagnosis_id, labels): (Option<&str>, &[(&str, String)]),
 ) -> anyhow::Result<TableBatch> {
     let n = findings.len();
     let text = |of: fn(&Finding) -> &str| texts(findings.iter().map(|f| Some(of(f))));
@@ -63,7 +71,7 @@ pub(crate) fn of_findings(
         text(|f| &f.unit),
         text(|f| &f.statement),
         text(|f| &f.sql),
-        no_labels(n)?,
+        same_labels(labels, n)?,
         dates(at, n),
     ];
     let rows = RecordBatch::try_new(Table::Findings.schema(), columns)?;
@@ -82,7 +90,8 @@ fn dates(at: UnixNanos, n: usize) -> ArrayRef {
     Arc::new(Date32Array::from(vec![at.date(); n]))
 }
 
-fn no_labels(n: usize) -> anyhow::Result<ArrayRef> {
+/// The same labels in each row.
+fn same_labels(same: &[(&str, String)], n: usize) -> anyhow::Result<ArrayRef> {
     let names = MapFieldNames {
         entry: "key_value".to_owned(),
         key: "key".to_owned(),
@@ -91,6 +100,10 @@ fn no_labels(n: usize) -> anyhow::Result<ArrayRef> {
     let mut labels = MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new())
         .with_values_field(Field::new("value", DataType::Utf8, true));
     for _ in 0..n {
+        for (name, value) in same {
+            labels.keys().append_value(name);
+            labels.values().append_value(value);
+        }
         labels.append(true)?;
     }
     Ok(Arc::new(labels.finish()))

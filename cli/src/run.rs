@@ -64,6 +64,7 @@ fn run(cli: Cli, output: &mut Output<'_>) -> anyhow::Result<Outcome> {
             Command::Export(args) => export::run(args, output).await,
             Command::Deploy(DeployCommand::List(args)) => deploy::list(args, output).await,
             Command::Deploy(DeployCommand::Record(args)) => deploy::record(args, output).await,
+            Command::Deploy(DeployCommand::Audit(args)) => deploy::audit(args, output).await,
             Command::Storage(StorageCommand::Status(args)) => storage::status(args, output).await,
             Command::Storage(StorageCommand::Compact(args)) => storage::compact(args, output).await,
             Command::Storage(StorageCommand::Repair(args)) => storage::repair(args, output).await,

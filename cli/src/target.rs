@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use upriver_analyze::format::{self, Format};
 use upriver_analyze::{Session, SessionOptions};
 use upriver_rules::time::Time;
-use upriver_rules::{Diagnosis, Verification, diagnose};
+use upriver_rules::{Audit, Diagnosis, Verification, diagnose};
 use upriver_store::place::Location;
 use upriver_store::reader::Reader;
 use upriver_store::snapshot::SnapshotSource;
@@ -25,7 +25,9 @@ use crate::args::{DocumentFormat, RowFormat, SourceArgs};
 use crate::environment;
 use crate::error::Advise;
 use crate::output::Output;
-use crate::questions::{DIAGNOSE_PATH, DiagnoseQuestion, VERIFY_PATH, VerifyQuestion};
+use crate::questions::{
+    AUDIT_PATH, AuditQuestion, DIAGNOSE_PATH, DiagnoseQuestion, VERIFY_PATH, VerifyQuestion,
+};
 
 /// Server that is asked where neither `--server` nor `--data` is given.
 const DEFAULT_SERVER: &str = "http://127.0.0.1:4040";
@@ -74,6 +76,17 @@ impl Target {
     ) -> anyhow::Result<Answer<Verification>> {
         match self {
             Self::Server(server) => server.verify(&question).await,
+            Self::Folder(session) => {
+                let at = newest_unless(question.at, session).await?;
+                Answer::new(question.answer(session, at).await?)
+            }
+        }
+    }
+
+    /// Judges a change as of an instant; without one as of now.
+    pub(crate) async fn audit(&self, question: AuditQuestion) -> anyhow::Result<Answer<Audit>> {
+        match self {
+            Self::Server(server) => server.document(AUDIT_PATH, &question).await,
             Self::Folder(session) => {
                 let at = newest_unless(question.at, session).await?;
                 Answer::new(question.answer(session, at).await?)

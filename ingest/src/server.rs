@@ -32,6 +32,7 @@ use crate::{Decoded, decode, pprof, record_kind};
 
 mod access;
 mod admission;
+mod audit_counts;
 mod body;
 mod counters;
 mod decoders;
@@ -58,6 +59,7 @@ mod webhook_secrets;
 
 pub use access::{Access, AccessOptions, ApiKey, DEFAULT_TENANT, KeyHash, Peer, Scope};
 pub use admission::Limits;
+pub use audit_counts::AuditCounts;
 pub use guard::{Guard, Listener};
 pub use memory::{MemoryLimits, MemoryMeter};
 pub use rate::{RateLimits, Sizer};
@@ -107,6 +109,8 @@ pub struct ReceiverOptions {
     pub access: Arc<Access>,
     /// How much memory the process takes.
     pub memory: Arc<MemoryMeter>,
+    /// What came of the changes that the service judged by itself.
+    pub audits: Arc<AuditCounts>,
 }
 
 impl Default for ReceiverOptions {
@@ -116,6 +120,7 @@ impl Default for ReceiverOptions {
             deploy_secrets: DeploySecrets::default(),
             access: Access::new(AccessOptions::default()),
             memory: Arc::default(),
+            audits: Arc::default(),
         }
     }
 }
@@ -133,6 +138,7 @@ struct Shared {
     slots: BTreeMap<String, Arc<StoreSlot>>,
     access: Arc<Access>,
     memory: Arc<MemoryMeter>,
+    audits: Arc<AuditCounts>,
     limits: Limits,
     deploy_secrets: DeploySecrets,
     admission: Arc<Admission>,
@@ -187,7 +193,7 @@ impl Receiver {
         options: ReceiverOptions,
         clock: Clock,
     ) -> BTreeMap<String, Self> {
-        let ReceiverOptions { limits, deploy_secrets, access, memory } = options;
+        let ReceiverOptions { limits, deploy_secrets, access, memory, audits } = options;
         let admission = Admission::new(&limits, Arc::clone(&memory));
         let counters = Counters::default();
         let slots_of_all = slots.clone();
@@ -195,6 +201,7 @@ impl Receiver {
             slots: slots_of_all,
             access,
             memory,
+            audits,
             limits,
             deploy_secrets,
             admission,

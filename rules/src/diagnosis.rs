@@ -28,16 +28,17 @@ mod gap;
 mod graph;
 mod inquiry;
 mod onset;
-mod payload;
-mod profile;
-mod reading;
+pub(crate) mod payload;
+pub(crate) mod profile;
+pub(crate) mod reading;
+mod reads;
 mod requests;
 mod score;
 mod short_history;
 pub mod signal;
-mod symptom;
+pub(crate) mod symptom;
 mod traces;
-mod traffic;
+pub(crate) mod traffic;
 mod verdict;
 
 use std::collections::BTreeMap;
@@ -45,9 +46,11 @@ use std::time::Duration;
 
 use upriver_analyze::{Session, UnixNanos};
 
+pub(crate) use attribution::WITHIN_MINUTE;
 pub(crate) use changes::{Change, load as load_changes};
 pub(crate) use graph::Graph;
-pub(crate) use inquiry::{Figures, Inquiry};
+pub(crate) use inquiry::{Figures, Inquiry, Reading};
+pub use reads::Reads;
 pub(crate) use symptom::Scope;
 
 use amdahl::Target;
@@ -55,7 +58,7 @@ use attribution::{Attribution, Part};
 use breadth::Breadth;
 use budget::Budget;
 use changes::{Candidates, Surroundings};
-use document::{Amdahl, CauseKind, Diagnosis, RuledOut, SCHEMA, Verdict};
+use document::{Amdahl, CauseKind, Diagnosis, Request, RuledOut, SCHEMA, Verdict};
 use gap::Gap;
 use payload::Payloads;
 use profile::Profiles;
@@ -68,11 +71,6 @@ use crate::error::RulesError;
 use crate::figures;
 use crate::time::{HOUR, Periods, Time, Window, nanos};
 
-/// What a diagnosis reads lies this long before its instant, but for older versions of services, which
-/// say of an inferred change whether it is a deploy or a rollback: last week beside the hours in which
-/// symptoms, onsets and changes are looked for.
-pub const READS: Duration = Duration::from_hours(7 * 24 + 30);
-
 /// What is asked.
 #[derive(Clone, Debug)]
 pub struct DiagnoseRequest {
@@ -82,6 +80,8 @@ pub struct DiagnoseRequest {
     pub operation: Option<String>,
     /// Nothing that ended or was recorded at or after this instant is read.
     pub at: UnixNanos,
+    /// Whether somebody asked for that instant, rather than for now.
+    pub is_at_given: bool,
     /// The time before `at` that is in question.
     pub window: Duration,
     /// Latency that the symptom's percentile should have, if one was agreed.
@@ -92,7 +92,23 @@ impl DiagnoseRequest {
     /// Everything in the last 15 minutes before an instant.
     pub fn new(at: UnixNanos) -> Self {
         let window = Duration::from_mins(15);
-        Self { service: None, operation: None, at, window, objective: None }
+        Self { service: None, operation: None, at, is_at_given: true, window, objective: None }
+    }
+
+    /// The question, for the document.
+    fn asked(&self, scope: &Scope) -> Request {
+        let among = match scope {
+            Scope::Services(services) if self.service.is_none() => services.clone(),
+            _ => Vec::new(),
+        };
+        Request {
+            service: self.service.clone(),
+            operation: self.operation.clone(),
+            among,
+            at: self.is_at_given.then_some(Time(self.at)),
+            window_seconds: self.window.as_secs_f64(),
+            objective_ms: self.objective.map(|objective| objective.as_secs_f64() * 1e3),
+        }
     }
 
     fn scope(&self) -> Scope {
@@ -123,14 +139,16 @@ pub(crate) async fn within_scope(
     let at = Time(request.at).whole_micros();
     let mut inquiry = Inquiry::new(session, at);
     let symptoms = symptom::find(&inquiry, &scope, nanos(request.window)).await?;
-    match &symptoms.main {
+    let asked = request.asked(&scope);
+    let diagnosis = match &symptoms.main {
         Some(main) => {
             let all = symptoms.attribution.as_ref();
             let evidence = Box::pin(gather(&mut inquiry, (main, all), request)).await?;
             explain(inquiry, &symptoms, main, evidence)
         }
-        None => without_symptom(inquiry, &symptoms, request).await,
-    }
+        None => without_symptom(inquiry, &symptoms, request).await?,
+    };
+    Diagnosis { request: Some(asked), ..diagnosis }.with_id()
 }
 
 /// What all steps found.
@@ -284,7 +302,7 @@ fn explain(
     symptoms: &Symptoms,
     main: &Regression,
     evidence: Evidence,
-) -> Result<Diagnosis, RulesError> {
+) -> Diagnosis {
     let service = main.operation.service.as_str();
     let measured = Measured {
         service,
@@ -317,6 +335,7 @@ fn explain(
         id: String::new(),
         verdict: conclusion.verdict,
         summary,
+        request: None,
         at: inquiry.at,
         window: main.periods.now,
         baseline: main.periods.before,
@@ -333,7 +352,6 @@ fn explain(
         not_measured: inquiry.not_measured,
         actions: conclusion.actions,
     }
-    .with_id()
 }
 
 fn summary(main: &Regression, conclusion: &verdict::Conclusion) -> String {
@@ -395,11 +413,12 @@ async fn without_symptom(
     } else {
         (Verdict::Inconclusive, "too few requests to say whether an operation is slower")
     };
-    Diagnosis {
+    Ok(Diagnosis {
         schema: SCHEMA.to_owned(),
         id: String::new(),
         verdict,
         summary: summary.to_owned(),
+        request: None,
         at: inquiry.at,
         window: now,
         baseline: before,
@@ -415,6 +434,5 @@ async fn without_symptom(
         ruled_out: traffic.ruled_out,
         not_measured: inquiry.not_measured,
         actions: Vec::new(),
-    }
-    .with_id()
+    })
 }

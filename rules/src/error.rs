@@ -44,13 +44,16 @@ pub enum RulesError {
     },
     /// No change with that id, or of that service and version.
     #[error(
-        "there is no change `{target}` before {before}: `upriver deploy list` shows the known ones"
+        "there is no change `{target}` before {before}{}; `upriver deploy list` shows the known ones",
+        hint(nearest.as_ref())
     )]
     UnknownChange {
         /// What was asked for, with control characters made visible.
         target: String,
         /// The instant before which was looked.
         before: String,
+        /// The nearest known id or `SERVICE@VERSION`.
+        nearest: Option<String>,
     },
     /// A rule file that is not valid.
     #[error("{file}: {message}")]

@@ -4,6 +4,7 @@
 //! | module | is |
 //! |---|---|
 //! | [`diagnosis`] | `diagnose`: from a symptom to a verdict, one file per step; the document |
+//! | [`mod@audit`] | whether a change made its service or those that call it worse |
 //! | [`mod@verify`] | whether a rollback brought every named signal back |
 //! | [`render`] | the documents as text for a terminal and as Markdown |
 //! | [`rule_file`], [`engine`], [`library`] | rules with SQL in YAML, their evaluation, the built-in ones |
@@ -13,6 +14,7 @@
 //! `upriver_analyze::Session` alone, time is a parameter, and the same snapshot at the same instant
 //! gives the same bytes.
 
+pub mod audit;
 pub mod diagnosis;
 pub mod engine;
 pub mod error;
@@ -27,7 +29,8 @@ mod statistics;
 pub mod time;
 pub mod verify;
 
+pub use audit::{Audit, AuditRequest, audit};
 pub use diagnosis::document::Diagnosis;
-pub use diagnosis::{DiagnoseRequest, READS, diagnose};
+pub use diagnosis::{DiagnoseRequest, Reads, diagnose};
 pub use error::RulesError;
 pub use verify::{Verification, VerifyRequest, VerifyTarget, verify};

@@ -3,6 +3,7 @@
 //! Both forms say the same in the same order, as `Page` has it: what happened, why it is thought
 //! so, what it was not, what to do. Text from telemetry is escaped here and nowhere before.
 
+mod audit;
 mod diagnosis;
 mod markdown;
 mod page;
@@ -12,6 +13,7 @@ mod verification;
 #[cfg(test)]
 mod tests;
 
+use crate::audit::Audit;
 use crate::diagnosis::document::Diagnosis;
 use crate::verify::Verification;
 
@@ -33,4 +35,14 @@ pub fn verification_text(verification: &Verification) -> String {
 /// A verification for a ticket.
 pub fn verification_markdown(verification: &Verification) -> String {
     markdown::render(&verification::page(verification))
+}
+
+/// An audit for a terminal, at most 100 columns wide.
+pub fn audit_text(audit: &Audit) -> String {
+    text::render(&audit::page(audit))
+}
+
+/// An audit for a ticket.
+pub fn audit_markdown(audit: &Audit) -> String {
+    markdown::render(&audit::page(audit))
 }

@@ -9,6 +9,11 @@ const MAD_TO_SIGMA: f64 = 1.4826;
 /// Samples of a profile come in clusters (a request, a collection cycle): their variance is this
 /// many times the binomial one.
 const DESIGN_EFFECT: f64 = 2.0;
+/// Minutes resemble their neighbours: the standard error of a window's median is this many times
+/// that of independent points (autocorrelation 0.6).
+const AUTOCORRELATION: f64 = 2.0;
+/// Logarithms of a figure scatter at least this much from minute to minute.
+const SIGMA_MIN: f64 = 0.03;
 /// Two-sided 95 % of the normal distribution.
 pub(crate) const Z_95: f64 = 1.96;
 
@@ -36,6 +41,15 @@ pub(crate) fn robust_sigma(values: &[f64]) -> Option<f64> {
     Some(MAD_TO_SIGMA * median(&deviations)?)
 }
 
+/// How many standard errors the median of logarithms over time has risen, by how they scatter before.
+pub(crate) fn median_shift_z(before: &[f64], after: &[f64]) -> Option<f64> {
+    let step = median(after)? - median(before)?;
+    let sigma = robust_sigma(before)?.max(SIGMA_MIN);
+    let counts = 1.0 / before.len() as f64 + 1.0 / after.len() as f64;
+    // The median's standard error is sqrt(pi / 2) of the mean's.
+    Some(step / (AUTOCORRELATION * sigma * (std::f64::consts::FRAC_PI_2 * counts).sqrt()))
+}
+
 /// How many standard errors a share has moved, on log-odds: `k` of `n` now and before. Half a sample
 /// is added to each side, so that shares of 0 and 1 have odds (Haldane, Anscombe).
 pub(crate) fn share_z(now: (f64, f64), before: (f64, f64)) -> f64 {
@@ -43,7 +57,7 @@ pub(crate) fn share_z(now: (f64, f64), before: (f64, f64)) -> f64 {
 }
 
 /// The same for observations whose variance is this many times the binomial one.
-fn share_z_by(now: (f64, f64), before: (f64, f64), design_effect: f64) -> f64 {
+pub(crate) fn share_z_by(now: (f64, f64), before: (f64, f64), design_effect: f64) -> f64 {
     let (k1, n1, k0, n0) = (now.0, now.1, before.0, before.1);
     if n1 <= 0.0 || n0 <= 0.0 {
         return 0.0;

@@ -24,12 +24,12 @@ pub use document::{Recovery, SignalState, Verification};
 
 use document::{Change as ChangeReference, SCHEMA, VerifiedSignal};
 
+use crate::audit::find_change;
 use crate::diagnosis::document::Diagnosis;
 use crate::diagnosis::{
     Change, DiagnoseRequest, Graph, Inquiry, Scope, load_changes, within_scope,
 };
 use crate::error::RulesError;
-use crate::escape;
 use crate::time::{HOUR, MINUTE, SECOND, Time, Window};
 
 /// Caches are cold, heaps still large and connections drain right after a rollback.
@@ -69,7 +69,7 @@ pub async fn verify(
     let inquiry = Inquiry::new(session, Time(request.at).whole_micros());
     let changes = load_changes(&inquiry, Window::new(Time::of(0), inquiry.at)).await?;
     let deploy = match &request.target {
-        VerifyTarget::Deploy(name) => find_deploy(&changes, name, inquiry.at)?,
+        VerifyTarget::Deploy(name) => find_change(&changes, name, inquiry.at)?,
         VerifyTarget::Diagnosis(diagnosis) => match blamed(diagnosis, &changes) {
             Some(deploy) => deploy,
             None => return nothing_blamed(&inquiry, diagnosis),
@@ -110,26 +110,6 @@ async fn diagnose_at(
     let scope = Scope::Services(graph.upstream(&deploy.service).into_keys().collect());
     let request = DiagnoseRequest { window: DIAGNOSIS_WINDOW, ..DiagnoseRequest::new(at.0) };
     within_scope(session, &request, scope).await
-}
-
-/// The change with an id, or the latest deploy of `SERVICE@VERSION`.
-fn find_deploy<'a>(
-    changes: &'a [Change],
-    target: &str,
-    at: Time,
-) -> Result<&'a Change, RulesError> {
-    let by_id = changes.iter().find(|change| change.id == target);
-    let by_name = || {
-        let (service, version) = target.rsplit_once('@')?;
-        let is_it = |change: &&Change| {
-            change.service == service && change.version == version && change.kind != "rollback"
-        };
-        changes.iter().rev().find(is_it)
-    };
-    by_id.or_else(by_name).ok_or_else(|| RulesError::UnknownChange {
-        target: escape::terminal(target),
-        before: at.to_string(),
-    })
 }
 
 fn blamed<'a>(diagnosis: &Diagnosis, changes: &'a [Change]) -> Option<&'a Change> {

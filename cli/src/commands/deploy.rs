@@ -1,10 +1,14 @@
 //! `upriver deploy`: changes to services.
 
+use anyhow::anyhow;
 use serde_json::{Map, Value};
 use upriver_analyze::literal;
+use upriver_rules::audit::document::AuditOutcome;
+use upriver_rules::render;
 
-use crate::args::{ChangeKind, DeployListArgs, DeployRecordArgs};
+use crate::args::{ChangeKind, DeployAuditArgs, DeployListArgs, DeployRecordArgs};
 use crate::output::Output;
+use crate::questions::{self, AuditQuestion};
 use crate::run::Outcome;
 use crate::target::{self, Server, Target};
 
@@ -52,6 +56,27 @@ pub(crate) async fn record(
         writeln!(output.out, "{id}")?;
     }
     Ok(Outcome::Done)
+}
+
+/// Judges a change and prints the document. A pass is 0, a regression 1, inconclusive 3.
+pub(crate) async fn audit(
+    args: DeployAuditArgs,
+    output: &mut Output<'_>,
+) -> anyhow::Result<Outcome> {
+    let seconds = u64::try_from(args.window.as_secs())
+        .map_err(|_negative| anyhow!("`--window {}` is negative", args.window))?;
+    let question = AuditQuestion {
+        subject: args.subject,
+        at: args.at.map(questions::time).transpose()?,
+        window_seconds: Some(seconds),
+    };
+    let answer = Target::open(&args.source).await?.audit(question).await?;
+    answer.print(args.format, [render::audit_text, render::audit_markdown], output)?;
+    Ok(match answer.document.outcome {
+        AuditOutcome::Pass => Outcome::Done,
+        AuditOutcome::Regression => Outcome::Found,
+        AuditOutcome::Inconclusive => Outcome::Inconclusive,
+    })
 }
 
 const COLUMNS: &str = "\

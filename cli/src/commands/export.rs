@@ -5,14 +5,17 @@
 //! | `range` | instants from one to another, cut into slices that fit into memory |
 //! | `rows` | rows of a slice, from a server or a folder |
 //! | `bundle` | a case: OTLP JSON lines, pprof files, deploy events |
-//! | `diagnosed` | which range a diagnosis was made from |
+//! | `diagnosed`, `parts` | what a diagnosis was made from, and which parts of time that is of each table |
+//! | `versions` | the few spans that say which versions ran when |
 //! | `folder` | the folder while it is written, and its name once it is complete |
 
 mod bundle;
 mod diagnosed;
 mod folder;
+mod parts;
 mod range;
 mod rows;
+mod versions;
 
 use anyhow::{Context, anyhow};
 use indicatif::ProgressBar;
@@ -25,6 +28,7 @@ use crate::target::Target;
 
 use diagnosed::Diagnosed;
 use folder::{Draft, Manifest};
+use parts::Parts;
 use range::Range;
 use rows::Source;
 
@@ -36,20 +40,19 @@ pub(crate) async fn run(args: ExportArgs, output: &mut Output<'_>) -> anyhow::Re
     // Before anything is read: what is wrong with the folder does not depend on it.
     let mut draft = Draft::new(&args.output, args.force)?;
     let source = Source::new(Target::open(&args.source).await?);
-    let (manifest, range) = if let Some(name) = &args.diagnosis {
+    let (manifest, parts) = if let Some(name) = &args.diagnosis {
         let diagnosed = Diagnosed::find(name, &source).await?;
         draft.compress();
         draft.file(DIAGNOSIS, &diagnosed.json)?;
-        let range = Range::new(diagnosed.from, diagnosed.to)?;
-        (Manifest::of_diagnosis(&diagnosed), range)
+        (Manifest::of_diagnosis(&diagnosed), diagnosed.parts)
     } else {
         let (from, to) = args.from.zip(args.to).context("no range is given")?;
-        (Manifest::of_range(from, to), Range::new(from, to)?)
+        (Manifest::of_range(from, to), Parts::whole(Range::new(from, to)?))
     };
     if args.compress {
         draft.compress();
     }
-    write(&source, range, &mut draft, output).await?;
+    write(&source, &parts, &mut draft, output).await?;
     if draft.is_empty() {
         let nothing = anyhow!("there is nothing from {} to {}", manifest.from, manifest.to);
         return Err(nothing).hint(
@@ -66,12 +69,12 @@ pub(crate) async fn run(args: ExportArgs, output: &mut Output<'_>) -> anyhow::Re
 
 async fn write(
     source: &Source,
-    range: Range,
+    parts: &Parts,
     draft: &mut Draft,
     output: &mut Output<'_>,
 ) -> anyhow::Result<()> {
     let progress = ProgressBar::new_spinner();
-    let written = bundle::write(source, range, draft, &progress).await;
+    let written = bundle::write(source, parts, draft, &progress).await;
     progress.finish_and_clear();
     for lost in written? {
         output.note(format!("warning: {lost}"))?;

@@ -1,5 +1,6 @@
 //! `upriver serve`: the doors, the store and the queries in one process.
 
+mod audits;
 mod connections;
 mod logs;
 mod memory;

@@ -192,7 +192,7 @@ section!(
 );
 section!(
     /// `rules:`
-    Rules { paths: Present, library: Given, interval: Given, }
+    Rules { paths: Present, library: Given, interval: Given, deploy_audits: Given, }
 );
 section!(
     /// `service:`

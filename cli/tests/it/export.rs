@@ -351,6 +351,11 @@ fn an_incident_comes_back_with_its_rollups_and_its_diagnosis() {
     assert_eq!(manifest["diagnosis"], id);
     place.import("ticket", "reader");
     assert_eq!(diagnose(&place.path("reader")).out, before.out);
+    let changes = "SELECT id, kind, source, service_name, service_version, previous_version FROM changes WHERE time < TIMESTAMP '2026-03-11T10:47:00Z' ORDER BY id";
+    assert_eq!(rows(&place.path("reader"), changes), rows(&data, changes));
+    assert!(
+        manifest["files"].as_array().unwrap().iter().all(|file| file["name"] != "logs.jsonl.zst")
+    );
     // From standard input it is the same.
     let piped = place.path("piped");
     let export = ["export", "-", "--data", text(&data), "-o", text(&piped)];
@@ -410,4 +415,55 @@ fn what_cannot_be_exported_is_said_and_leaves_nothing() {
     place.export("data", "case", &forced).failed(&["is no export"]);
     assert_eq!(names(&place.path("case")).len(), 4);
     assert_eq!(names(place.0.path()), ["case", "data", "mine"]);
+}
+
+/// A span a minute for eight days: version 1, for two hours on the fifth day version 2, and version 3 on
+/// the last one.
+fn eight_days() -> String {
+    const MINUTE: i64 = 60_000_000_000;
+    const START: i64 = 1_767_225_600_000_000_000;
+    let version = |minute: i64| match minute {
+        6_000..6_120 => "2",
+        11_400.. => "3",
+        _ => "1",
+    };
+    let span = |minute: i64| {
+        let (start, id) = (START + minute * MINUTE + 7, minute + 1);
+        format!(
+            r#"{{"resource":{{"attributes":[{{"key":"service.name","value":{{"stringValue":"shop"}}}},{{"key":"service.version","value":{{"stringValue":"{}"}}}}]}},"scopeSpans":[{{"spans":[{{"traceId":"{id:032x}","spanId":"{id:016x}","name":"GET /","kind":2,"startTimeUnixNano":"{start}","endTimeUnixNano":"{}"}}]}}]}}"#,
+            version(minute),
+            start + 1_000_000
+        )
+    };
+    let minutes: Vec<i64> = (0..8 * 1_440).collect();
+    let line = |day: &[i64]| {
+        let spans: Vec<_> = day.iter().map(|minute| span(*minute)).collect();
+        format!("{{\"resourceSpans\":[{}]}}\n", spans.join(","))
+    };
+    minutes.chunks(1_440).map(line).collect()
+}
+
+#[test]
+fn of_the_days_in_between_a_diagnosis_takes_what_says_which_versions_ran() {
+    let place = Place::new();
+    fs::create_dir(place.path("case")).unwrap();
+    fs::write(place.path("case/traces.jsonl"), eight_days()).unwrap();
+    place.import("case", "data");
+    let at = "2026-01-08T23:50:00Z";
+    let diagnose =
+        |data: &Path| upriver(&["diagnose", "--at", at, "--format", "json", "--data", text(data)]);
+    let (data, copy) = (place.path("data"), place.path("copy"));
+    let before = diagnose(&data);
+    fs::write(place.path("document.json"), &before.out).unwrap();
+    let document = place.path("document.json");
+    place.export("data", "ticket", &[text(&document)]).ended(0);
+    place.import("ticket", "copy");
+    assert_eq!(diagnose(&copy).out, before.out);
+    let changes = format!("SELECT * FROM changes WHERE time < TIMESTAMP '{at}' ORDER BY time, id");
+    let known = rows(&data, &changes);
+    assert_eq!(known.len(), 3, "{known:?}");
+    assert_eq!(rows(&copy, &changes), known);
+    // A day and seven hours, half an hour of last week, and the turns.
+    let kept = rows(&copy, "SELECT count(*) AS n FROM spans")[0]["n"].as_i64().unwrap();
+    assert!((1_860..2_500).contains(&kept), "{kept} spans");
 }

@@ -12,6 +12,7 @@ use upriver_store::store::StoreStatistics;
 
 use super::Receiver;
 use super::access::DEFAULT_TENANT;
+use super::audit_counts::AuditCounts;
 use super::counters::{Door, DoorCounters, get};
 use super::memory::{MemoryLimits, MemoryMeter};
 
@@ -37,6 +38,7 @@ pub(super) fn render(receiver: &Receiver) -> String {
     page.gauge("upriver_receiver_inflight_bytes", "Bytes of their bodies in memory.", bytes);
     render_access(receiver, &mut page);
     render_memory(&receiver.shared.memory, &mut page);
+    render_audits(&receiver.shared.audits, &mut page);
     let ready = usize::from(receiver.slot.open().is_ok());
     page.gauge("upriver_ready", "1 when requests are taken.", ready);
     render_stores(receiver, &mut page);
@@ -104,6 +106,14 @@ fn render_memory(memory: &MemoryMeter, page: &mut Page) {
     const REFUSED: &str = "upriver_memory_refused_requests_total";
     page.header(REFUSED, "counter", "Requests refused for the memory that is in use.");
     page.line(format_args!("{REFUSED} {}", memory.refused()));
+}
+
+fn render_audits(counts: &AuditCounts, page: &mut Page) {
+    const NAME: &str = "upriver_deploy_audits_total";
+    page.header(NAME, "counter", "Changes that were judged by themselves, by outcome.");
+    page.sample(NAME, "outcome=\"pass\"", get(&counts.pass));
+    page.sample(NAME, "outcome=\"regression\"", get(&counts.regression));
+    page.sample(NAME, "outcome=\"inconclusive\"", get(&counts.inconclusive));
 }
 
 /// A figure of a store, and what it says.

@@ -85,6 +85,7 @@ impl Server {
             deploy_secrets: setup.deploy_secrets.clone(),
             access: Arc::clone(&access),
             memory: Arc::clone(&memory),
+            ..ReceiverOptions::default()
         };
         let slots = [(DEFAULT_TENANT.to_owned(), Arc::clone(&slot))].into();
         let receivers = Receiver::for_tenants(&slots, options, Clock::new(|| NOW));

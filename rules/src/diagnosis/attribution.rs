@@ -43,7 +43,7 @@ const WATCHED_QUANTILE: f64 = 0.9;
 const FALSE_DISCOVERIES: f64 = 0.05;
 /// Requests of the same minute resemble each other: their correlation where the logarithms of
 /// latencies scatter by 0.8, and by 0.1 from minute to minute.
-const WITHIN_MINUTE: f64 = 0.01 / (0.01 + 0.64);
+pub(crate) const WITHIN_MINUTE: f64 = 0.01 / (0.01 + 0.64);
 /// More calls are repetitions of failed ones if so many of them follow a failure.
 const REPEATED_MIN: f64 = 0.5;
 /// Systems that keep what others know, by their names in `db.system.name`.

@@ -22,6 +22,10 @@ pub struct Diagnosis {
     pub verdict: Verdict,
     /// The verdict as a sentence.
     pub summary: String,
+    /// The question, as it was asked; what became of it is in `at`, `window` and `symptom`. Documents of
+    /// earlier versions have none.
+    #[serde(default)]
+    pub request: Option<Request>,
     /// Nothing that ended or was recorded at or after this instant was read.
     pub at: Time,
     /// The time in question.
@@ -67,6 +71,25 @@ impl Diagnosis {
     pub fn finding(&self, id: &str) -> Option<&Finding> {
         self.findings.iter().find(|finding| finding.id == id)
     }
+}
+
+/// What a diagnosis was asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// The service; none where all were to be looked at.
+    pub service: Option<String>,
+    /// Its operation; none for all of them.
+    pub operation: Option<String>,
+    /// Services among which the symptom was sought, where a verification asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub among: Vec<String>,
+    /// The instant, where one was given; without it `at` is when it was asked or, of data at rest, when
+    /// its newest span ended.
+    pub at: Option<Time>,
+    /// Length of the time in question.
+    pub window_seconds: f64,
+    /// Latency that was agreed, if one was.
+    pub objective_ms: Option<f64>,
 }
 
 /// How sure a diagnosis is.

@@ -7,7 +7,7 @@ use super::reading::{is_operation, series_rows};
 use super::signal::Operation;
 use crate::error::RulesError;
 use crate::statistics::change_point::{Reference, Rise, lasting_rise};
-use crate::statistics::{median, robust_sigma};
+use crate::statistics::{median, median_shift_z};
 use crate::time::{HOUR, MINUTE, SECOND, Time, Window};
 
 #[cfg(test)]
@@ -31,9 +31,6 @@ const GAP_MAX: i64 = 30 * MINUTE;
 pub(crate) const RATIO_MIN: f64 = 1.2;
 /// A rise must stand out this many standard errors from how windows of its length scatter.
 const Z_MIN: f64 = 3.0;
-/// Minutes resemble their neighbours: the standard error of a window's median is this many times
-/// that of independent points (autocorrelation 0.6).
-const AUTOCORRELATION: f64 = 2.0;
 /// The baseline is the shortest of these that holds enough requests for a 99th percentile.
 const BASELINES: [i64; 3] = [HOUR, SEARCH, REFERENCE];
 /// Requests for a 95 % interval of the 99th percentile (order statistics).
@@ -140,10 +137,7 @@ fn significance(values: &[f64], rise: Rise) -> Option<f64> {
     if step < RATIO_MIN.ln() {
         return Some(0.0);
     }
-    let sigma = robust_sigma(before)?.max(0.03);
-    let counts = 1.0 / before.len() as f64 + 1.0 / after.len() as f64;
-    // The median's standard error is sqrt(pi / 2) of the mean's.
-    Some(step / (AUTOCORRELATION * sigma * (std::f64::consts::FRAC_PI_2 * counts).sqrt()))
+    median_shift_z(before, after)
 }
 
 fn onset_of(

@@ -13,7 +13,7 @@ use crate::time::Periods;
 /// Bodies that grew by less than this factor did not grow.
 pub(crate) const GROWTH_MIN: f64 = 1.5;
 /// Or by fewer bytes.
-const GROWTH_BYTES_MIN: f64 = 512.0;
+pub(crate) const GROWTH_BYTES_MIN: f64 = 512.0;
 /// With fewer bodies in either window nothing is said.
 pub(crate) const COUNT_MIN: i64 = 30;
 /// A part with a lower elasticity does not care for the bytes.

@@ -73,7 +73,7 @@ pub(crate) async fn compute(
 }
 
 /// The sample type for shares of processor time: `cpu` where a profile has it, else `samples`.
-async fn sample_type(
+pub(crate) async fn sample_type(
     inquiry: &Inquiry<'_>,
     service: &str,
     periods: &Periods,

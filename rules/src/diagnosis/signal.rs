@@ -238,12 +238,12 @@ impl Signal {
     }
 }
 
-fn both(periods: &Periods) -> [(&'static str, Window); 2] {
+pub(crate) fn both(periods: &Periods) -> [(&'static str, Window); 2] {
     [("now", periods.now), ("before", periods.before)]
 }
 
 /// The same figure of both periods, and the number of observations now.
-fn compare(figure: &str, count: &str, rows: &str) -> String {
+pub(crate) fn compare(figure: &str, count: &str, rows: &str) -> String {
     format!(
         "WITH sides AS (\n  SELECT period, {figure} AS figure, {count} AS n FROM (\n{rows}\n  ) AS rows GROUP BY period\n)\nSELECT max(figure) FILTER (WHERE period = 'now') AS observed,\n  max(figure) FILTER (WHERE period = 'before') AS baseline,\n  coalesce(max(n) FILTER (WHERE period = 'now'), 0) AS n\nFROM sides"
     )
@@ -267,7 +267,7 @@ fn request_rate(operation: &Operation, periods: &Periods) -> String {
 }
 
 /// Length of a window, always with a decimal point.
-fn seconds_sql(window: Window) -> String {
+pub(crate) fn seconds_sql(window: Window) -> String {
     format!("{:?}", window.seconds().max(1e-6))
 }
 

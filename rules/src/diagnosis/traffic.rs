@@ -14,7 +14,7 @@ const RATE_FACTOR: f64 = 1.3;
 /// Share of a window's minutes that must have spans of some service.
 const COVERAGE_MIN: f64 = 0.5;
 /// Errors rose if by this many points.
-const ERROR_POINTS: f64 = 1.0;
+pub(crate) const ERROR_POINTS: f64 = 1.0;
 /// A metric of browsers within this factor is the same.
 const CLIENT_FACTOR: f64 = 1.1;
 /// Histogram metrics of browsers for the largest contentful paint.

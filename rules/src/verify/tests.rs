@@ -27,11 +27,11 @@ fn a_version_means_its_latest_deploy_and_the_next_rollback_of_its_service() {
         change("a@b", "2", "rollback", 5),
     ];
     let at = Time::of(HOUR);
-    let found = find_deploy(&changes, "a@b@2", at).unwrap();
+    let found = find_change(&changes, "a@b@2", at).unwrap();
     assert_eq!(found.start, changes[2].start);
     assert_eq!(first_rollback(&changes, found), Some(&changes[4]));
-    assert_eq!(find_deploy(&changes, &changes[0].id, at).unwrap(), &changes[0]);
-    let message = find_deploy(&changes, "a@b@9\u{1b}", at).unwrap_err().to_string();
+    assert_eq!(find_change(&changes, &changes[0].id, at).unwrap(), &changes[0]);
+    let message = find_change(&changes, "a@b@9\u{1b}", at).unwrap_err().to_string();
     assert!(message.contains("a@b@9\\u{1b}") && message.contains("deploy list"), "{message}");
 }
 

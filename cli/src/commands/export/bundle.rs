@@ -1,17 +1,21 @@
 //! A case folder of the rows of a range: what `upriver import` makes the same rows of.
 //!
-//! Spans come with their events and profiles with their samples, whenever those were.
+//! Spans come with their events and profiles with their samples, whenever those were. Spans that are there
+//! for their version alone come without.
 
 use std::path::Path;
 
+use arrow::array::RecordBatch;
 use indicatif::ProgressBar;
 use upriver_ingest::encode::{self, Encoded};
 use upriver_store::batch::TableBatch;
 use upriver_store::schema::Table;
 
 use super::folder::{Draft, Records};
+use super::parts::Parts;
 use super::range::{self, Range};
 use super::rows::Source;
+use super::versions;
 
 /// Events of a span lie between its start and its end but for clocks that were set meanwhile.
 const CLOCK_STEP: i64 = 1_000_000_000;
@@ -21,27 +25,35 @@ const SAMPLES_LATE: i64 = 3_600_000_000_000;
 /// Writes all files that have something to hold. Gives what could not be written.
 pub(super) async fn write(
     source: &Source,
-    range: Range,
+    parts: &Parts,
     draft: &mut Draft,
     progress: &ProgressBar,
 ) -> anyhow::Result<Vec<String>> {
     let mut lost = Vec::new();
-    lost.extend(traces(source, range, draft, progress).await?);
+    lost.extend(traces(source, parts, draft, progress).await?);
     let mut metrics = draft.lines("metrics.jsonl", "data points");
     let left_out =
-        lines(source, Table::Metrics, range, (&mut metrics, encode::metrics), progress).await?;
-    lines(source, Table::MetricHistograms, range, (&mut metrics, encode::histograms), progress)
-        .await?;
+        lines(source, Table::Metrics, &parts.metrics, (&mut metrics, encode::metrics), progress)
+            .await?;
+    lines(
+        source,
+        Table::MetricHistograms,
+        &parts.metrics,
+        (&mut metrics, encode::histograms),
+        progress,
+    )
+    .await?;
     metrics.end()?;
     if left_out > 0 {
         lost.push(format!("{left_out} rows of summaries without their count were left out"));
     }
     let mut logs = draft.lines("logs.jsonl", "log records");
-    lines(source, Table::Logs, range, (&mut logs, encode::logs), progress).await?;
+    lines(source, Table::Logs, &parts.logs, (&mut logs, encode::logs), progress).await?;
     logs.end()?;
-    profiles(source, range, draft, progress).await?;
+    profiles(source, &parts.profiles, draft, progress).await?;
     let mut deploys = draft.lines("deploys.jsonl", "changes");
-    lines(source, Table::Deploys, range, (&mut deploys, encode::deploys), progress).await?;
+    lines(source, Table::Deploys, &parts.deploys, (&mut deploys, encode::deploys), progress)
+        .await?;
     deploys.end()?;
     Ok(lost)
 }
@@ -50,13 +62,13 @@ pub(super) async fn write(
 async fn lines(
     source: &Source,
     table: Table,
-    range: Range,
+    ranges: &[Range],
     (file, encode): (&mut Records<'_>, fn(&TableBatch) -> Encoded),
     progress: &ProgressBar,
 ) -> anyhow::Result<u64> {
     let mut left_out = 0;
     progress.set_message(table.name());
-    for slice in range::slices(source, table, range).await? {
+    for slice in range::all_slices(source, table, ranges).await? {
         let encoded = encode(&source.rows(table, slice).await?);
         left_out += encoded.left_out;
         file.write(&encoded.lines, encoded.items)?;
@@ -68,14 +80,19 @@ async fn lines(
 /// Writes spans with their events.
 async fn traces(
     source: &Source,
-    range: Range,
+    parts: &Parts,
     draft: &mut Draft,
     progress: &ProgressBar,
 ) -> anyhow::Result<Option<String>> {
     let mut missing = 0;
     let mut file = draft.lines("traces.jsonl", "spans");
     progress.set_message(Table::Spans.name());
-    for slice in range::slices(source, Table::Spans, range).await? {
+    for range in parts.versions.iter().flat_map(|range| range.by_days()) {
+        let encoded = encode::spans(&versions::spans(source, range).await?, &no_events()?);
+        file.write(&encoded.lines, encoded.items)?;
+        progress.tick();
+    }
+    for slice in range::all_slices(source, Table::Spans, &parts.spans).await? {
         let spans = source.rows(Table::Spans, slice).await?;
         let near = ended(source, Table::Spans, slice).await?.widened(CLOCK_STEP);
         let mut encoded = encode::spans(&spans, &events(source, slice, Some(near)).await?);
@@ -89,6 +106,11 @@ async fn traces(
     }
     file.end()?;
     Ok((missing > 0).then(|| format!("{missing} events of the spans are not stored any more")))
+}
+
+fn no_events() -> anyhow::Result<TableBatch> {
+    let rows = RecordBatch::new_empty(Table::SpanEvents.schema());
+    Ok(encode::of_table(Table::SpanEvents, &rows)?)
 }
 
 /// The events of the spans of a slice, of those in `near` if it is given.
@@ -119,14 +141,14 @@ async fn ended(source: &Source, table: Table, slice: Range) -> anyhow::Result<Ra
 /// Writes each profile as a file, and the list of them.
 async fn profiles(
     source: &Source,
-    range: Range,
+    ranges: &[Range],
     draft: &mut Draft,
     progress: &ProgressBar,
 ) -> anyhow::Result<()> {
     progress.set_message(Table::Profiles.name());
     let mut number = 0_u64;
     let mut list = draft.lines("profiles.jsonl", "profiles");
-    for slice in range::slices(source, Table::Profiles, range).await? {
+    for slice in range::all_slices(source, Table::Profiles, ranges).await? {
         let profiles = source.rows(Table::Profiles, slice).await?;
         let near = ended(source, Table::Profiles, slice).await?.widened(SAMPLES_LATE);
         let of_profiles = format!(

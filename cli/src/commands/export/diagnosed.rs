@@ -1,4 +1,4 @@
-//! What a diagnosis read: its document, and the range that it is made from.
+//! What a diagnosis read: its document, and the parts of time that it is made from.
 
 use std::io::Read;
 use std::path::Path;
@@ -6,8 +6,10 @@ use std::{fs, io};
 
 use anyhow::{Context, anyhow};
 use jiff::Timestamp;
-use upriver_rules::{Diagnosis, READS};
+use upriver_rules::time::Time;
+use upriver_rules::{Diagnosis, Reads};
 
+use super::parts::Parts;
 use super::rows::Source;
 use crate::error::Advise;
 
@@ -19,6 +21,7 @@ pub(super) struct Diagnosed {
     pub(super) json: Vec<u8>,
     pub(super) from: Timestamp,
     pub(super) to: Timestamp,
+    pub(super) parts: Parts,
 }
 
 impl Diagnosed {
@@ -38,8 +41,10 @@ impl Diagnosed {
         };
         let document: Diagnosis = serde_json::from_slice(&json)
             .with_context(|| format!("`{name}` is not the document of a diagnosis"))?;
-        let to = Timestamp::from_nanosecond(document.at.nanos().into())?;
-        let from = to.checked_sub(READS).context("the diagnosis is of before the first instant")?;
-        Ok(Self { id: document.id, json, from, to })
+        let reads = Reads::of(&document);
+        let instant = |time: Time| Timestamp::from_nanosecond(time.nanos().into());
+        let span = reads.span();
+        let (from, to) = (instant(span.start)?, instant(span.end)?);
+        Ok(Self { id: document.id, json, from, to, parts: Parts::of_diagnosis(&reads)? })
     }
 }

@@ -53,6 +53,16 @@ impl Range {
         Self { first: first.max(i64::MIN + MICROSECOND), last }
     }
 
+    /// The parts of the range on each day that it is in.
+    pub(super) fn by_days(self) -> impl Iterator<Item = Self> {
+        let next_day = |start: i64| start.div_euclid(DAY).saturating_add(1).saturating_mul(DAY);
+        std::iter::successors(Some(self.first), move |start| {
+            Some(next_day(*start)).filter(|next| next > start)
+        })
+        .take_while(move |start| *start <= self.last)
+        .map(move |start| Self { first: start, last: self.last.min(next_day(start) - 1) })
+    }
+
     /// The condition that selects a table's rows.
     pub(super) fn condition(self, table: Table) -> String {
         let time = |nanos| literal::timestamp(UnixNanos(nanos));
@@ -93,12 +103,21 @@ fn weight(table: Table) -> &'static str {
     }
 }
 
-/// Cuts a range so that each slice has some rows of a table and not too many, in the order of time.
-pub(super) async fn slices(
+/// The slices of several ranges, one after the other.
+pub(super) async fn all_slices(
     source: &Source,
     table: Table,
-    range: Range,
+    ranges: &[Range],
 ) -> anyhow::Result<Vec<Range>> {
+    let mut all = Vec::new();
+    for range in ranges {
+        all.extend(slices(source, table, *range).await?);
+    }
+    Ok(all)
+}
+
+/// Cuts a range so that each slice has some rows of a table and not too many, in the order of time.
+async fn slices(source: &Source, table: Table, range: Range) -> anyhow::Result<Vec<Range>> {
     let mut slices = Vec::new();
     let mut waiting = vec![range];
     while let Some(range) = waiting.pop() {

@@ -13,12 +13,13 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use upriver_analyze::http::QueryService;
 use upriver_ingest::server::{
-    Access, DEFAULT_TENANT, Guard, Listener, MemoryMeter, Receiver, ReceiverOptions, Scope,
-    StoreSlot,
+    Access, AuditCounts, Clock, DEFAULT_TENANT, Guard, Listener, MemoryMeter, Receiver,
+    ReceiverOptions, Scope, StoreSlot,
 };
 use upriver_store::snapshot::SnapshotSource;
 use upriver_store::store::{Store, StoreOptions};
 
+use super::audits::Auditor;
 use super::queries::{QueryThreads, when_ready};
 use super::tls::Tls;
 use super::{connections, memory, own_profile};
@@ -57,7 +58,9 @@ pub(crate) async fn start(settings: ServeSettings) -> anyhow::Result<RunningServ
     let slots: Slots = tenants.into_iter().map(|tenant| (tenant, StoreSlot::replaying())).collect();
     let queries = QueryThreads::start()?;
     let meter = Arc::new(MemoryMeter::new(memory::limits(settings.memory)));
-    let listeners = Listeners::open(&settings, &slots, &queries, &meter).await?;
+    let audits = Arc::new(AuditCounts::default());
+    let counted = Counted { meter: Arc::clone(&meter), audits: Arc::clone(&audits) };
+    let listeners = Listeners::open(&settings, &slots, &queries, counted).await?;
     let [grpc, otlp_http, api] = listeners.addresses;
     tracing::info!(name: "server.listeners.open", %grpc, %otlp_http, %api, "server.listeners.open");
 
@@ -77,6 +80,11 @@ pub(crate) async fn start(settings: ServeSettings) -> anyhow::Result<RunningServ
         let (following, stop) = (Arc::clone(&store), upkeep_stop.clone());
         upkeep.spawn(async move { following.follow(stop.cancelled_owned()).await });
         upkeep.spawn(memory::relieve(Arc::clone(&store), Arc::clone(&meter), upkeep_stop.clone()));
+        if settings.deploy_audits {
+            let (slot, options) = (Arc::clone(slot), settings.query.clone());
+            let auditor = Auditor::new(tenant, slot, options, Arc::clone(&audits))?;
+            upkeep.spawn(auditor.run(system_clock(), queries.handle(), upkeep_stop.clone()));
+        }
         stores.push(store);
     }
     Ok(RunningServer {
@@ -120,6 +128,12 @@ impl RunningServer {
     }
 }
 
+/// What the receivers count or show beside what they take.
+struct Counted {
+    meter: Arc<MemoryMeter>,
+    audits: Arc<AuditCounts>,
+}
+
 /// The three listeners.
 #[derive(Debug)]
 struct Listeners {
@@ -133,14 +147,15 @@ impl Listeners {
         settings: &ServeSettings,
         slots: &Slots,
         queries: &QueryThreads,
-        meter: &Arc<MemoryMeter>,
+        counted: Counted,
     ) -> anyhow::Result<Self> {
         let access = Access::new(settings.access.clone());
         let options = ReceiverOptions {
             limits: settings.limits.clone(),
             deploy_secrets: settings.deploy_secrets.clone(),
             access: Arc::clone(&access),
-            memory: Arc::clone(meter),
+            memory: counted.meter,
+            audits: counted.audits,
         };
         let receivers = Receiver::for_tenants(slots, options, system_clock());
         let mut api = BTreeMap::new();
