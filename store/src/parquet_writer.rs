@@ -75,7 +75,7 @@ pub enum WriteError {
 pub(crate) enum Writing {
     /// A commit of rows that wait in memory.
     Commit,
-    /// Upkeep, of files that were committed.
+    /// Upkeep, of files that were committed: compaction and repair.
     Compaction,
 }
 

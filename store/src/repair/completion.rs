@@ -12,7 +12,7 @@ use super::rows::{Minutes, OpenFile, Wanted, row_minutes};
 use crate::compact::rows_in_order;
 use crate::delta::TableHandle;
 use crate::error::StoreError;
-use crate::parquet_writer::{FileWriter, WriteError, WrittenFile, write_partitions};
+use crate::parquet_writer::{FileWriter, WriteError, Writing, WrittenFile, write_partitions};
 use crate::place::Place;
 use crate::schema::Table;
 use crate::store::commit::table_error;
@@ -233,9 +233,12 @@ impl<'a> Copy<'a> {
         }
         let writer = match &mut self.writer {
             Some(writer) => writer,
-            None => self
-                .writer
-                .insert(FileWriter::create(self.place, self.table, self.date, self.rows)?),
+            None => self.writer.insert(FileWriter::create(
+                self.place,
+                self.table,
+                self.date,
+                (self.rows, Writing::Compaction),
+            )?),
         };
         writer.write(rows)
     }

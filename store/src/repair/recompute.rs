@@ -10,7 +10,7 @@ use super::{OnStep, RepairReport, RepairStep, Tables, open, working};
 use crate::compact::rows_in_order;
 use crate::delta::TableHandle;
 use crate::error::StoreError;
-use crate::parquet_writer::{FileWriter, WriteError, WrittenFile, write_partitions};
+use crate::parquet_writer::{FileWriter, WriteError, Writing, WrittenFile, write_partitions};
 use crate::place::Place;
 use crate::rollup::{edge_minutes, merge_partials, operation_minutes};
 use crate::schema::Table;
@@ -239,7 +239,12 @@ fn write_others(
         let room = usize::try_from(data.rows).unwrap_or(usize::MAX);
         let writer = match &mut writer {
             Some(writer) => writer,
-            None => writer.insert(FileWriter::create(place, table, data.date, room)?),
+            None => writer.insert(FileWriter::create(
+                place,
+                table,
+                data.date,
+                (room, Writing::Compaction),
+            )?),
         };
         writer.write(&stays)?;
     }

@@ -13,8 +13,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use upriver_analyze::http::QueryService;
 use upriver_ingest::server::{
-    Access, AuditCounts, Clock, DEFAULT_TENANT, Guard, Listener, MemoryMeter, Receiver,
-    ReceiverOptions, Scope, StoreSlot,
+    Access, AuditCounts, DEFAULT_TENANT, Guard, Listener, MemoryMeter, Receiver, ReceiverOptions,
+    Scope, StoreSlot,
 };
 use upriver_store::snapshot::SnapshotSource;
 use upriver_store::store::{Store, StoreOptions};
