@@ -9,7 +9,7 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, MapArray, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::interleave;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, compute_leaves};
@@ -133,10 +133,9 @@ impl<'a> Group<'a> {
         [key_leaf, value_leaf]: [&ColumnDescPtr; 2],
         out: &mut SerializedRowGroupWriter<'_, File>,
     ) -> Result<(), WriteError> {
-        let maps: Vec<&MapArray> = arrays.iter().map(|array| array.as_map()).collect();
-        let sides: [fn(&'a MapArray) -> Side<'a>; 2] = [Side::keys, Side::values];
+        let sides: [fn(&'a ArrayRef) -> Side<'a>; 2] = [Side::keys, Side::values];
         for (leaf, side) in [key_leaf, value_leaf].into_iter().zip(sides) {
-            let sides: Vec<_> = maps.iter().map(|map| side(map)).collect();
+            let sides: Vec<_> = arrays.iter().map(|array| side(array)).collect();
             let mut chunk = Chunk::new(Arc::clone(leaf), ZSTD_LEVEL)?;
             let mut distinct = Distinct::default();
             let codes = list_codes(&sides, &self.order, &mut distinct, DICTIONARY_BYTES_MAX);

@@ -2,7 +2,8 @@
 
 use std::hash::BuildHasher;
 
-use arrow::array::{Array, AsArray, MapArray, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, MapArray, StringArray};
+use arrow::datatypes::Int32Type;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
@@ -100,17 +101,26 @@ const LISTS_MAX: usize = 4_096;
 pub(super) struct Side<'a> {
     texts: &'a StringArray,
     offsets: &'a [i32],
+    /// The list of each row, where rows have lists in common.
+    lists: Option<&'a [i32]>,
 }
 
 impl<'a> Side<'a> {
     /// The names.
-    pub(super) fn keys(map: &'a MapArray) -> Self {
-        Self { texts: map.keys().as_string(), offsets: map.value_offsets() }
+    pub(super) fn keys(column: &'a ArrayRef) -> Self {
+        Self::of_column(column, MapArray::keys)
     }
 
     /// The values.
-    pub(super) fn values(map: &'a MapArray) -> Self {
-        Self { texts: map.values().as_string(), offsets: map.value_offsets() }
+    pub(super) fn values(column: &'a ArrayRef) -> Self {
+        Self::of_column(column, MapArray::values)
+    }
+
+    fn of_column(column: &'a ArrayRef, side: fn(&MapArray) -> &ArrayRef) -> Self {
+        let folded = column.as_dictionary_opt::<Int32Type>();
+        let map = folded.map_or(column, |folded| folded.values()).as_map();
+        let lists = folded.map(|folded| &folded.keys().values()[..]);
+        Self { texts: side(map).as_string(), offsets: map.value_offsets(), lists }
     }
 
     /// How many a row has.
@@ -130,8 +140,9 @@ impl<'a> Side<'a> {
     }
 
     fn range(&self, row: usize) -> std::ops::Range<usize> {
-        let at = |row: usize| usize::try_from(self.offsets[row]).unwrap_or(0);
-        at(row)..at(row + 1)
+        let place = |number: i32| usize::try_from(number).unwrap_or(0);
+        let list = self.lists.map_or(row, |lists| place(lists[row]));
+        place(self.offsets[list])..place(self.offsets[list + 1])
     }
 
     /// The texts of a row one after the other, and where they end.

@@ -1,30 +1,29 @@
 use std::fs::File;
 
 use arrow::array::{
-    Date32Array, Int64Array, MapBuilder, MapFieldNames, StringBuilder, TimestampMicrosecondArray,
+    Date32Array, DictionaryArray, Int64Array, MapBuilder, MapFieldNames, StringBuilder,
+    TimestampMicrosecondArray,
 };
 use arrow::compute::{concat_batches, interleave_record_batch};
-use arrow::datatypes::Field;
+use arrow::datatypes::{Field, Int32Type};
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
-use parquet::file::metadata::PageIndexPolicy;
+use parquet::file::metadata::{PageIndexPolicy, RowGroupMetaData};
 use proptest::prelude::*;
-use rand_free::Numbers;
 
 use super::super::{FileWriter, order, write_partitions};
 use super::*;
+use crate::batch::unfolded;
 use crate::testing::plain;
 
-/// Numbers that are the same each time.
-mod rand_free {
-    pub(super) struct Numbers(pub(super) u64);
+/// Numbers that are the same each time: a linear congruential generator with Knuth's multiplier.
+struct Numbers(u64);
 
-    impl Numbers {
-        pub(super) fn below(&mut self, limit: u64) -> u64 {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (self.0 >> 33) % limit
-        }
+impl Numbers {
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (self.0 >> 33) % limit
     }
 }
 
@@ -119,25 +118,44 @@ fn content(file: File) -> Content {
         };
         group.iter().map(first_rows).collect()
     });
-    let columns = parquet.row_groups().iter().flat_map(|group| group.columns());
+    let columns = parquet.row_groups().iter().flat_map(RowGroupMetaData::columns);
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
     let schema = Arc::clone(builder.schema());
     let read: Vec<_> = builder.build().unwrap().map(Result::unwrap).collect();
     Content {
         rows: concat_batches(&schema, &read).unwrap(),
-        group_rows: parquet.row_groups().iter().map(|group| group.num_rows()).collect(),
+        group_rows: parquet.row_groups().iter().map(RowGroupMetaData::num_rows).collect(),
         index: index.map(|index| format!("{index:?}")).collect(),
         pages: pages.collect(),
         statistics: columns.map(|column| format!("{:?}", column.statistics())).collect(),
     }
 }
 
+/// The rows as they arrive, with sets of attributes that rows have in common.
+fn arriving(rows: &RecordBatch) -> RecordBatch {
+    let schema = Table::Spans.arriving_schema();
+    let columns = rows.columns().iter().zip(schema.fields()).map(|(column, field)| -> ArrayRef {
+        if column.data_type() == field.data_type() {
+            return Arc::clone(column);
+        }
+        let count = i32::try_from(column.len()).unwrap();
+        let sets = (0..count).map(|row| row * 7 % count.min(5));
+        let sets = arrow::array::Int32Array::from_iter_values(sets);
+        Arc::new(DictionaryArray::<Int32Type>::new(sets, Arc::clone(column)))
+    });
+    RecordBatch::try_new(Arc::clone(&schema), columns.collect()).unwrap()
+}
+
 /// Both writers make a file of the same content from the same rows.
 fn compare(table: Table, batches: &[RecordBatch]) {
+    if table == Table::Spans && batches[0].schema() == table.schema() {
+        compare(table, &batches.iter().map(arriving).collect::<Vec<_>>());
+    }
     let folder = tempfile::tempdir().unwrap();
     let place = Place::folder(folder.path(), true).unwrap();
     let written = write_partitions(&place, table, batches).unwrap();
     let in_order = order::sorted(table, batches).unwrap();
+    let batches: Vec<_> = batches.iter().map(|rows| unfolded(table, rows).unwrap()).collect();
     let sources: Vec<_> = batches.iter().collect();
     let all = interleave_record_batch(&sources, &in_order).unwrap();
     for by_column in &written {
