@@ -4,6 +4,7 @@
 #   ./bench.sh ingest [--spans N ...]   CPU time per span from socket to acknowledged and committed, memory,
 #                                       bytes per span; beside plain prost decoding in the same run
 #   ./bench.sh decode                   request bytes to record batches, by signal, beside prost (criterion)
+#   ./bench.sh stages                   the same from bytes to committed tables, stage by stage, without transport
 #   ./bench.sh store [--spans N ...]    commit throughput, bytes per span and five questions, beside DuckDB and
 #                                       ClickHouse (chDB) on the same rows; needs ../shared/bench for the rows
 set -euo pipefail
@@ -20,12 +21,15 @@ case "$what" in
   decode)
     cargo bench --locked --package upriver-ingest --no-default-features --bench decode -- "$@"
     ;;
+  stages)
+    cargo bench --locked --package upriver-ingest --bench stages
+    ;;
   store)
     cargo build --release --locked --package upriver-cli
     python3 testdata/bench_store/run.py --binary "$target/release/upriver" --cache "$target/bench-store" "$@"
     ;;
   *)
-    sed -n '2,8s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac

@@ -301,7 +301,7 @@ pub(crate) fn batch(table: Table, columns: &mut [(&'static str, ArrayRef)]) -> O
     for (_, column) in columns.iter_mut() {
         Array::shrink_to_fit(column);
     }
-    let schema = table.schema();
+    let schema = table.arriving_schema();
     let in_order = schema.fields().iter().map(|field| {
         let found = columns.iter().find(|(name, _)| name == field.name());
         found.map(|(_, column)| Arc::clone(column)).expect("every column has a builder")

@@ -108,8 +108,7 @@ impl Maintainer {
     /// One round over a table that this node may keep.
     pub(crate) async fn keep(
         &mut self,
-        place: &Place,
-        table: Table,
+        (place, table): (&Place, Table),
         may_go: MayGo<'_>,
         options: &MaintenanceOptions,
         now: UnixNanos,

@@ -1,16 +1,19 @@
 //! Rows to sorted Parquet files, one per date, durable before anyone refers to them.
 
+mod by_column;
+mod chunk;
+mod distinct;
+mod hybrid;
+mod order;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Seek, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch, UInt32Array};
-use arrow::compute::{
-    SortColumn, SortOptions, concat, interleave_record_batch, lexsort_to_indices,
-};
-use arrow::datatypes::Date32Type;
+use arrow::array::{AsArray, RecordBatch};
+use arrow::datatypes::{Date32Type, SchemaRef};
 use arrow::error::ArrowError;
 use object_store::buffered::BufWriter;
 use object_store::path::Path as ObjectPath;
@@ -18,10 +21,12 @@ use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::ColumnPath;
+use parquet::schema::types::{ColumnDescPtr, ColumnPath};
 use tokio::io::AsyncWriteExt;
 use uuid::Uuid;
 
+#[cfg(test)]
+pub(crate) use self::order::sorted_indices;
 use crate::delta::statistics::{self, RowStatistics};
 use crate::faults::DiskRoom;
 use crate::place::Place;
@@ -36,7 +41,7 @@ const ROW_GROUP_ROWS: usize = 131_072;
 const ROLLUP_GROUP_ROWS: usize = 16_384;
 /// Rows of a page: what is read of each column for one row, and kept of each file while files are merged.
 const PAGE_ROWS: usize = 4_096;
-/// Rows that are put in order at a time: some 20 MB of spans.
+/// Rows of a column that are put in order at a time.
 const CHUNK_ROWS: usize = 8_192;
 /// False positives of the bloom filter on trace ids.
 const BLOOM_FPP: f64 = 0.01;
@@ -115,7 +120,7 @@ pub(crate) async fn upload(place: &Place, file: &mut WrittenFile) -> Result<(), 
 }
 
 /// Writes rows of a table, one sorted file per date, and syncs files and folders. Beside the rows
-/// themselves it keeps only a chunk of them in order. Files of a table in a bucket are drafts on the
+/// themselves it keeps a column of them in order. Files of a table in a bucket are drafts on the
 /// local disk until they are brought there with [`upload`].
 pub(crate) fn write_partitions(
     place: &Place,
@@ -124,7 +129,7 @@ pub(crate) fn write_partitions(
 ) -> Result<Vec<WrittenFile>, WriteError> {
     let mut written = Vec::new();
     for (date, rows) in partitions(table, batches)? {
-        match write_file(place, table, date, &Sorted { batches, rows }) {
+        match by_column::write_file(place, table, date, batches, &rows) {
             Ok(file) => written.push(file),
             Err(error) => {
                 // On a full disk what nobody will refer to must not stay.
@@ -148,99 +153,36 @@ pub(crate) fn discard(place: &Place, written: &[WrittenFile]) {
 /// Where a row is: its batch, and its place there.
 type RowAt = (usize, usize);
 
-/// Rows of one partition, in the table's order.
-struct Sorted<'a> {
-    batches: &'a [RecordBatch],
-    rows: Vec<RowAt>,
-}
-
-impl Sorted<'_> {
-    /// The rows, without their date, some at a time.
-    fn chunks(&self) -> impl Iterator<Item = Result<RecordBatch, ArrowError>> {
-        let sources: Vec<_> = self.batches.iter().collect();
-        self.rows.chunks(CHUNK_ROWS).map(move |rows| interleave_record_batch(&sources, rows))
-    }
-}
-
 /// The places of all rows by date, in the table's order.
 fn partitions(
     table: Table,
     batches: &[RecordBatch],
 ) -> Result<BTreeMap<i32, Vec<RowAt>>, ArrowError> {
     let mut found = BTreeMap::<i32, Vec<RowAt>>::new();
-    let all_places = || {
-        let numbered = batches.iter().enumerate();
-        numbered.flat_map(|(batch, rows)| (0..rows.num_rows()).map(move |row| (batch, row)))
-    };
-    let places: Vec<RowAt> = all_places().collect();
-    if places.is_empty() {
-        return Ok(found);
-    }
-    let dates = column(batches, "date")?;
-    let dates = dates.as_primitive::<Date32Type>();
-    for index in sorted_indices(table, batches)?.values() {
-        let index = usize::try_from(*index).unwrap_or(usize::MAX);
-        found.entry(dates.value(index)).or_default().push(places[index]);
+    let missing = || ArrowError::SchemaError("no column date".to_owned());
+    let dates = batches.iter().map(|rows| {
+        let dates = rows.column_by_name("date").ok_or_else(missing)?;
+        dates.as_primitive_opt::<Date32Type>().ok_or_else(missing)
+    });
+    let dates = dates.collect::<Result<Vec<_>, _>>()?;
+    for (batch, row) in order::sorted(table, batches)? {
+        found.entry(dates[batch].value(row)).or_default().push((batch, row));
     }
     Ok(found)
 }
 
-/// The rows' numbers in the table's order, counted over all batches.
-pub(crate) fn sorted_indices(
-    table: Table,
-    batches: &[RecordBatch],
-) -> Result<UInt32Array, ArrowError> {
-    let options = SortOptions { descending: false, nulls_first: true };
-    let columns = table.sort_columns().iter().map(|name| {
-        let values = column(batches, name)?;
-        Ok(SortColumn { values, options: Some(options) })
-    });
-    lexsort_to_indices(&columns.collect::<Result<Vec<_>, ArrowError>>()?, None)
-}
-
-/// A column of all batches as one.
-fn column(batches: &[RecordBatch], name: &str) -> Result<ArrayRef, ArrowError> {
-    let missing = || ArrowError::SchemaError(format!("no column {name}"));
-    let parts = batches.iter().map(|rows| rows.column_by_name(name).ok_or_else(missing));
-    let parts = parts.map(|part| part.map(AsRef::as_ref));
-    concat(&parts.collect::<Result<Vec<_>, _>>()?)
-}
-
-fn write_file(
-    place: &Place,
-    table: Table,
-    date: i32,
-    rows: &Sorted<'_>,
-) -> Result<WrittenFile, WriteError> {
-    let mut writer = FileWriter::create(place, table, date, (rows.rows.len(), Writing::Commit))?;
-    for chunk in rows.chunks() {
-        writer.write(&chunk?)?;
-    }
-    writer.finish()
-}
-
-/// Writes one file of a table, of rows in the table's order.
-pub(crate) struct FileWriter {
+/// A file of a table on its way.
+struct Target {
     table: Table,
     date: i32,
     path: String,
     /// Folders whose names have to be synced, where the table is on this machine.
     new_names: Option<Vec<PathBuf>>,
-    writer: ArrowWriter<TableFile>,
     unfinished: Unfinished,
-    statistics: RowStatistics,
-    columns: Vec<usize>,
-    rows: u64,
 }
 
-impl FileWriter {
-    /// Begins a file that will have about so many rows.
-    pub(crate) fn create(
-        place: &Place,
-        table: Table,
-        date: i32,
-        (rows, writing): (usize, Writing),
-    ) -> Result<Self, WriteError> {
+impl Target {
+    fn create(place: &Place, table: Table, date: i32) -> Result<(Self, TableFile), WriteError> {
         let partition = format!("date={}", statistics::date_text(date));
         let path = format!("{partition}/part-{}.parquet", Uuid::new_v4());
         let (file, new_names) = match (place.local(), place.drafts()) {
@@ -256,30 +198,16 @@ impl FileWriter {
         };
         let unfinished = Unfinished(place.local().map(|folder| folder.join(&path)));
         let file = TableFile { file, room: place.room().clone() };
-        let schema = table.schema();
-        let columns: Vec<_> = (0..schema.fields().len() - 1).collect();
-        let file_schema = Arc::new(schema.project(&columns)?);
-        let writer =
-            ArrowWriter::try_new(file, file_schema, Some(properties(table, rows, writing)?))?;
-        let statistics = RowStatistics::new(table);
-        Ok(Self { table, date, path, new_names, writer, unfinished, statistics, columns, rows: 0 })
+        Ok((Self { table, date, path, new_names, unfinished }, file))
     }
 
-    /// Adds rows in the table's schema.
-    pub(crate) fn write(&mut self, rows: &RecordBatch) -> Result<(), WriteError> {
-        self.statistics.add(rows);
-        self.rows += rows.num_rows() as u64;
-        Ok(self.writer.write(&rows.project(&self.columns)?)?)
-    }
-
-    /// Bytes that were written so far; those of the open row group are an estimate.
-    pub(crate) fn bytes(&self) -> u64 {
-        (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
-    }
-
-    /// Ends the file and syncs it.
-    pub(crate) fn finish(mut self) -> Result<WrittenFile, WriteError> {
-        let mut file = self.writer.into_inner()?.file;
+    /// Syncs the file, which is complete.
+    fn finish(
+        mut self,
+        TableFile { mut file, .. }: TableFile,
+        rows: u64,
+        statistics: RowStatistics,
+    ) -> Result<WrittenFile, WriteError> {
         let is_draft = self.new_names.is_none();
         if let Some(folders) = self.new_names {
             file.sync_all()?;
@@ -295,14 +223,74 @@ impl FileWriter {
             data: DataFile {
                 path: self.path,
                 size_bytes: metadata.len(),
-                rows: self.rows,
+                rows,
                 date: self.date,
                 written_unix_ms: i64::try_from(modified.as_millis()).unwrap_or(i64::MAX),
                 committed_as: None,
-                statistics: self.statistics.finish(),
+                statistics: statistics.finish(),
             },
             draft: is_draft.then(|| Arc::new(file)),
         })
+    }
+}
+
+/// The columns of a file: all but the date, which is the name of its folder.
+fn file_schema(table: Table) -> Result<SchemaRef, ArrowError> {
+    let schema = table.schema();
+    let columns: Vec<_> = (0..schema.fields().len() - 1).collect();
+    Ok(Arc::new(schema.project(&columns)?))
+}
+
+/// The columns of Parquet that each column of a file is made of.
+fn leaves(table: Table) -> Result<Vec<Vec<ColumnDescPtr>>, WriteError> {
+    let schema = file_schema(table)?;
+    let descriptor = ArrowSchemaConverter::new().convert(&schema)?;
+    let mut leaves = vec![Vec::new(); schema.fields().len()];
+    for leaf in 0..descriptor.num_columns() {
+        leaves[descriptor.get_column_root_idx(leaf)].push(descriptor.column(leaf));
+    }
+    Ok(leaves)
+}
+
+/// Writes one file of a table, of rows in the table's order.
+pub(crate) struct FileWriter {
+    target: Target,
+    writer: ArrowWriter<TableFile>,
+    statistics: RowStatistics,
+    columns: Vec<usize>,
+    rows: u64,
+}
+
+impl FileWriter {
+    /// Begins a file that will have about so many rows.
+    pub(crate) fn create(
+        place: &Place,
+        table: Table,
+        date: i32,
+        (rows, writing): (usize, Writing),
+    ) -> Result<Self, WriteError> {
+        let (target, file) = Target::create(place, table, date)?;
+        let schema = file_schema(table)?;
+        let columns = (0..schema.fields().len()).collect();
+        let writer = ArrowWriter::try_new(file, schema, Some(properties(table, rows, writing)?))?;
+        Ok(Self { target, writer, statistics: RowStatistics::new(table), columns, rows: 0 })
+    }
+
+    /// Adds rows in the table's schema.
+    pub(crate) fn write(&mut self, rows: &RecordBatch) -> Result<(), WriteError> {
+        self.statistics.add(rows);
+        self.rows += rows.num_rows() as u64;
+        Ok(self.writer.write(&rows.project(&self.columns)?)?)
+    }
+
+    /// Bytes that were written so far; those of the open row group are an estimate.
+    pub(crate) fn bytes(&self) -> u64 {
+        (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
+    }
+
+    /// Ends the file and syncs it.
+    pub(crate) fn finish(self) -> Result<WrittenFile, WriteError> {
+        self.target.finish(self.writer.into_inner()?, self.rows, self.statistics)
     }
 }
 
@@ -334,12 +322,16 @@ impl Drop for Unfinished {
     }
 }
 
+fn group_rows(table: Table) -> usize {
+    if table.is_rollup() { ROLLUP_GROUP_ROWS } else { ROW_GROUP_ROWS }
+}
+
 fn properties(
     table: Table,
     rows: usize,
     writing: Writing,
 ) -> Result<WriterProperties, ParquetError> {
-    let group_rows = if table.is_rollup() { ROLLUP_GROUP_ROWS } else { ROW_GROUP_ROWS };
+    let group_rows = group_rows(table);
     let mut properties = WriterProperties::builder()
         .set_compression(writing.compression())
         .set_max_row_group_row_count(Some(group_rows))

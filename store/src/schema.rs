@@ -116,6 +116,29 @@ impl Table {
         Arc::clone(&SCHEMAS[position.expect("ALL lists every table")])
     }
 
+    /// The schema of rows on their way into the table: as [`Table::schema`], but what all spans of a
+    /// sender have in common is there once, as a dictionary.
+    pub fn arriving_schema(self) -> SchemaRef {
+        static SPANS: LazyLock<SchemaRef> = LazyLock::new(|| {
+            let schema = Table::Spans.schema();
+            let fields = schema.fields().iter().map(|field| match field.name().as_str() {
+                "resource_attributes" => {
+                    let folded = DataType::Dictionary(
+                        Box::new(DataType::Int32),
+                        Box::new(field.data_type().clone()),
+                    );
+                    Arc::new(Field::new(field.name(), folded, field.is_nullable()))
+                }
+                _ => Arc::clone(field),
+            });
+            Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+        });
+        match self {
+            Self::Spans => Arc::clone(&SPANS),
+            _ => self.schema(),
+        }
+    }
+
     fn definition(self) -> &'static Definition {
         match self {
             Self::Spans => &traces::SPANS,

@@ -32,7 +32,9 @@ impl Snapshot {
     pub fn in_memory(batches: impl IntoIterator<Item = TableBatch>) -> Self {
         let mut snapshot = Self::default();
         for batch in batches {
-            snapshot.tables.entry(batch.table).or_default().hot.push(batch.rows);
+            // Rows that cannot be unfolded are shown as they came.
+            let rows = batch.unfolded().unwrap_or_else(|_| batch.rows.clone());
+            snapshot.tables.entry(batch.table).or_default().hot.push(rows);
         }
         snapshot
     }

@@ -34,7 +34,7 @@ use tokio::time::MissedTickBehavior;
 use self::commit::{CommitStep, Writers, table_error};
 pub use self::import::ImportOutcome;
 use self::state::SharedState;
-use crate::batch::TableBatch;
+use crate::batch::{self, TableBatch};
 use crate::compact::{self, CompactReport, Selection};
 use crate::error::StoreError;
 use crate::faults::Faults;
@@ -49,9 +49,9 @@ use crate::time::UnixNanos;
 pub use crate::wal::{Compression, Durability};
 use crate::wal::{Delivery, Wal};
 
-/// Memory that rows may take. A span with its events and sizes takes 1 to 2 KB: this is ten seconds at
-/// 8,000 spans a second, and at any rate the newest 28,000 spans wait for the rest of their traces.
-const HOT_BYTES_MAX: usize = 128 << 20;
+/// Memory that rows may take. A span with its events and sizes takes some 1.3 KB: this is nine seconds at
+/// 8,000 spans a second, and at any rate the newest 25,000 spans wait for the rest of their traces.
+const HOT_BYTES_MAX: usize = 96 << 20;
 /// A commit costs a file and a log entry per table; ten seconds keep both few and restarts quick.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(10);
 /// Services export every 5 seconds by default (OpenTelemetry's batch span processor), so within
@@ -403,7 +403,7 @@ fn check_rows(batches: &[TableBatch]) -> Result<(), StoreError> {
     for TableBatch { table, rows } in batches {
         let problem = if table.is_rollup() {
             "its rows are derived from others"
-        } else if rows.schema().fields() != table.schema().fields() {
+        } else if !batch::is_of(*table, rows) {
             "the rows have other columns"
         } else {
             continue;

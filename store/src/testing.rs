@@ -186,7 +186,7 @@ pub(crate) fn rows(table: Table, count: usize, given: &[(&str, ArrayRef)]) -> Re
     RecordBatch::try_new(table.schema(), columns.collect()).unwrap()
 }
 
-fn plain(kind: Kind, nullable: bool, rows: usize) -> ArrayRef {
+pub(crate) fn plain(kind: Kind, nullable: bool, rows: usize) -> ArrayRef {
     if nullable {
         return new_null_array(&kind.data_type(), rows);
     }

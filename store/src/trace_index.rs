@@ -82,7 +82,7 @@ impl TraceIndex {
             let key = columns.key(row);
             let parent = columns.parent(row).and_then(|id| self.spans.get((key.0, id)));
             let parent = parent.map(|span| (text(span.service), text(span.name)));
-            let (service, name) = said.pair(said.parent, row, parent);
+            let (service, name) = pair(said.parent, row, parent);
             services.append_option(service);
             names.append_option(name);
             let self_time = self.spans.get(key).map(|span| self.self_time(key, span));
@@ -90,7 +90,7 @@ impl TraceIndex {
             self_times.append_option(known.min());
             let callee = columns.calls(row).then(|| self.answering_child(key)).flatten();
             let callee = callee.map(|span| (text(span.service), text(span.operation)));
-            let (service, operation) = said.pair(said.callee, row, callee);
+            let (service, operation) = pair(said.callee, row, callee);
             callees.append_option(service);
             callee_operations.append_option(operation);
         }
@@ -266,19 +266,18 @@ impl<'a> FilledColumns<'a> {
     fn self_time(&self, row: usize) -> Option<i64> {
         self.self_time.is_valid(row).then(|| self.self_time.value(row))
     }
+}
 
-    /// What is known now, else what two columns said before.
-    fn pair<'b>(
-        &'b self,
-        [first, second]: [&'a StringArray; 2],
-        row: usize,
-        known: Option<(&'b str, &'b str)>,
-    ) -> (Option<&'b str>, Option<&'b str>) {
-        known.map_or_else(
-            || (first.value_or_none(row), second.value_or_none(row)),
-            |(first, second)| (Some(first), Some(second)),
-        )
-    }
+/// What is known now, else what two columns said before.
+fn pair<'a>(
+    [first, second]: [&'a StringArray; 2],
+    row: usize,
+    known: Option<(&'a str, &'a str)>,
+) -> (Option<&'a str>, Option<&'a str>) {
+    known.map_or_else(
+        || (first.value_or_none(row), second.value_or_none(row)),
+        |(first, second)| (Some(first), Some(second)),
+    )
 }
 
 /// The columns of `payload_sizes` that the index reads.

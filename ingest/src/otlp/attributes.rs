@@ -10,7 +10,7 @@ use std::collections::HashSet;
 use std::fmt::Write;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, MapArray, StructArray};
+use arrow::array::{ArrayRef, DictionaryArray, Int32Array, MapArray, StructArray};
 use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::DataType;
 use base64::Engine;
@@ -278,6 +278,8 @@ fn read_any_key_value<'a>(
 #[derive(Debug, Default)]
 pub(super) struct Attributes<'a> {
     entries: Vec<(Key<'a>, Value<'a>)>,
+    /// The bits of their slots.
+    slots: u128,
     /// Their names, once there are too many to compare one by one.
     names: HashSet<&'a str>,
     keys: Keys<'a>,
@@ -300,6 +302,7 @@ impl<'a> Attributes<'a> {
     /// Forgets the attributes and keeps their room.
     pub(super) fn clear(&mut self) {
         self.entries.clear();
+        self.slots = 0;
         self.names.clear();
     }
 
@@ -321,6 +324,11 @@ impl<'a> Attributes<'a> {
 
     fn is_new(&mut self, key: &Key<'a>) -> bool {
         if self.entries.len() < COMPARED_KEYS_MAX {
+            let slots = self.slots;
+            self.slots |= key.slot_bit();
+            if slots & key.slot_bit() == 0 {
+                return true;
+            }
             return !self.entries.iter().any(|(known, _)| known.is(key));
         }
         if self.names.is_empty() {
@@ -344,7 +352,7 @@ impl<'a> Attributes<'a> {
 
     /// The attributes that have a value, in the order sent.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Key<'a>, Value<'a>)> {
-        self.entries.iter().copied().filter(|(_, value)| *value != Value::Empty)
+        self.entries.iter().copied().filter(|(_, value)| !matches!(value, Value::Empty))
     }
 
     /// Writes keys and values so that the same set gives the same bytes in any order.
@@ -484,6 +492,38 @@ impl ColumnBuilder for AttributesBuilder {
         let entries = StructArray::new(fields.clone(), columns, None);
         let offsets = OffsetBuffer::from_lengths(std::mem::take(&mut self.lengths));
         Arc::new(MapArray::new(entry, offsets, entries, None, false))
+    }
+}
+
+/// Builds a column of attributes that many rows have in common, each set of them kept once.
+#[derive(Debug, Default)]
+pub(crate) struct CommonAttributesBuilder {
+    distinct: AttributesBuilder,
+    /// The set of each row.
+    sets: Vec<i32>,
+}
+
+impl CommonAttributesBuilder {
+    /// Adds a number of rows of attributes that are columns already.
+    pub(super) fn append_rendered(&mut self, attributes: &RenderedAttributes, rows: usize) {
+        if rows == 0 {
+            return;
+        }
+        let set = i32::try_from(self.distinct.lengths.len());
+        let set = set.expect("the budget of a request keeps its senders in range");
+        self.distinct.append_rendered(attributes, 1);
+        self.sets.extend(std::iter::repeat_n(set, rows));
+    }
+}
+
+impl ColumnBuilder for CommonAttributesBuilder {
+    fn with_rows(rows: usize) -> Self {
+        Self { sets: Vec::with_capacity(rows.min(ROOM_ROWS_MAX)), ..Self::default() }
+    }
+
+    fn column(&mut self) -> ArrayRef {
+        let sets = Int32Array::from(std::mem::take(&mut self.sets));
+        Arc::new(DictionaryArray::new(sets, self.distinct.column()))
     }
 }
 

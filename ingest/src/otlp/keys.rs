@@ -5,7 +5,7 @@ use super::payload_sizes::{self, BodySize};
 use super::promoted::{self, Column};
 use super::wire::WireError;
 
-/// A request has some dozens of distinct keys. The half of what a byte can say.
+/// A request has some dozens of distinct keys. The half of what a byte can say, and the bits of a `u128`.
 const SLOTS: usize = 128;
 
 /// A key and what it stands for.
@@ -21,6 +21,12 @@ pub(super) struct Key<'a> {
 }
 
 impl Key<'_> {
+    /// A bit of its own for each slot: where none of several keys has this one, the key is none of them.
+    #[inline]
+    pub(super) fn slot_bit(&self) -> u128 {
+        1 << self.slot
+    }
+
     /// Whether both are the same key. The slots are compared first, which is nearly always enough.
     #[inline]
     pub(super) fn is(&self, other: &Self) -> bool {

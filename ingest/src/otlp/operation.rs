@@ -25,14 +25,14 @@ fn given(value: Option<&str>) -> Option<&str> {
 fn http<'s>(span: &'s Promoted<'_>, method: &str) -> Option<Cow<'s, str>> {
     let target =
         given(span.http_route.as_deref()).or_else(|| given(span.url_template.as_deref()))?;
-    Some(Cow::Owned(format!("{method} {target}")))
+    Some(Cow::Owned([method, " ", target].concat()))
 }
 
 /// Newer conventions put the service into the method (`shop.Cart/Add`).
 fn rpc<'s>(span: &'s Promoted<'_>) -> Option<Cow<'s, str>> {
     let method = given(span.rpc_method.as_deref())?;
     match given(span.rpc_service.as_deref()) {
-        Some(service) if !method.contains('/') => Some(Cow::Owned(format!("{service}/{method}"))),
+        Some(service) if !method.contains('/') => Some(Cow::Owned([service, "/", method].concat())),
         _ => Some(Cow::Borrowed(method)),
     }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use upriver_store::schema::Table;
 use upriver_store::time::UnixNanos;
 
-use super::attributes::{Attributes, AttributesBuilder};
+use super::attributes::{Attributes, AttributesBuilder, CommonAttributesBuilder};
 use super::operation::operation;
 use super::payload_sizes::PayloadSizeRows;
 use super::payload_sizes::messages::Messages;
@@ -313,7 +313,7 @@ table_rows! {
         event_count: IntBuilder,
         links: LinksBuilder,
         attributes: AttributesBuilder,
-        resource_attributes: AttributesBuilder,
+        resource_attributes: CommonAttributesBuilder,
         date: DateBuilder,
     }
 }

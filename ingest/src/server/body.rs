@@ -35,13 +35,15 @@ async fn read_pieces(
     limits: &Limits,
 ) -> Result<Read, Refusal> {
     let limit = limits.http_body_bytes_max;
-    if body.size_hint().lower() > limit as u64 {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    if announced > limit {
         return Err(too_large(limit));
     }
     let Some(first) = next_piece(body).await? else {
         return Ok(Read { bytes: Bytes::new(), charge });
     };
     let mut inflater = Inflater::new(encoding, limit, charge)?;
+    inflater.announce(announced)?;
     let mut sent = first.len();
     inflater.write(&first)?;
     while let Some(piece) = next_piece(body).await? {

@@ -11,6 +11,10 @@ use zstd::stream::raw::{DParameter, Decoder, Operation};
 use super::admission::Charge;
 use super::refusal::{Class, Refusal};
 
+/// Room that is made for a body whose size is announced, before any of it has come: a usual batch. A larger
+/// one makes room as it comes, so that an announcement alone takes little.
+const ANNOUNCED_BYTES_MAX: usize = 1 << 20;
+
 /// Output of zstd is taken in pieces of this size: a block of the format.
 const ZSTD_PIECE_BYTES: usize = 128 << 10;
 
@@ -74,6 +78,14 @@ impl Inflater {
                 Refusal::new(Class::Internal, format!("cannot start zstd: {error}"))
             })?)),
         })
+    }
+
+    /// Makes room for a body of this size as sent, where that is its size in memory too.
+    pub(super) fn announce(&mut self, bytes: usize) -> Result<(), Refusal> {
+        match self {
+            Self::Identity(sink) => sink.reserve(bytes.min(ANNOUNCED_BYTES_MAX).min(sink.limit)),
+            Self::Gzip(_) | Self::Zstd(_) => Ok(()),
+        }
     }
 
     /// Takes the next piece of the body as sent.

@@ -122,6 +122,7 @@ async fn read_message(
         return Ok((Vec::new(), charge));
     }
     let mut inflater = Inflater::new(encoding, limit, charge)?;
+    inflater.announce(missing)?;
     let mut piece = input.freeze();
     loop {
         let taken = piece.split_to(missing.min(piece.len()));

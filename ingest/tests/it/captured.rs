@@ -89,7 +89,8 @@ fn attributes_of_traces_are_complete() {
         let decoded = decode_traces(&body).unwrap();
         let batch = decoded.batches.iter().find(|batch| batch.table == Table::Spans).unwrap();
         let column = |name| {
-            let column = batch.rows.column_by_name(name).unwrap();
+            let rows = batch.unfolded().unwrap();
+            let column = rows.column_by_name(name).unwrap();
             arrow::array::AsArray::as_map(column).clone()
         };
         let (own, resource) = (column("attributes"), column("resource_attributes"));

@@ -566,6 +566,7 @@ struct Of<'a> {
 }
 
 /// What the minutes and the figures came to.
+#[derive(Clone, Copy)]
 struct Judged {
     verdict: Verdict,
     tests: usize,

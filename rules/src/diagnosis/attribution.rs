@@ -81,6 +81,21 @@ pub(crate) struct MoreCalls {
     ms: f64,
 }
 
+#[cfg(test)]
+impl MoreCalls {
+    pub(crate) fn made_up(caller: &str, callee: &str, cache: Option<&str>) -> Self {
+        let text = str::to_owned;
+        Self {
+            caller: text(caller),
+            request: text("GET /"),
+            callee: text(callee),
+            span_name: text("SELECT"),
+            cache: cache.map(text),
+            ms: 50.0,
+        }
+    }
+}
+
 /// Where time is added.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
@@ -115,6 +130,14 @@ impl Added {
 
     pub(crate) fn ms(&self) -> f64 {
         self.parts.iter().sum()
+    }
+
+    /// A service with so much time in one part.
+    #[cfg(test)]
+    pub(crate) fn made_up(service: &str, part: Part, ms: f64) -> Self {
+        let mut added = Self { is_shown: true, ..Self::none(service) };
+        added.parts[part as usize] = ms;
+        added
     }
 
     #[cfg(test)]

@@ -46,7 +46,7 @@ impl Reads {
     /// From the first instant to the last.
     pub fn span(&self) -> Window {
         let all = || self.whole.iter().chain(&self.versions);
-        let start = all().map(|window| window.start).min().unwrap_or(Time::of(0));
+        let start = all().map(|window| window.start).min().unwrap_or_else(|| Time::of(0));
         Window::new(start, all().map(|window| window.end).max().unwrap_or(start))
     }
 }

@@ -10,7 +10,7 @@ use arrow::datatypes::{Date32Type, Float64Type, Int64Type, TimestampMicrosecondT
 use arrow::temporal_conversions::timestamp_us_to_datetime;
 use serde_json::{Map, Value, json};
 
-use crate::schema::{Kind, Table};
+use crate::schema::{Column, Kind, Table};
 use crate::snapshot::{Bound, ColumnStatistics, DataFile};
 
 /// Longest text in statistics; a longer one is cut to a bound. Delta writers cut at 32 characters,
@@ -38,18 +38,39 @@ impl RowStatistics {
     /// Takes the rows into account.
     pub(crate) fn add(&mut self, rows: &RecordBatch) {
         for column in self.table.columns().iter().filter(|column| column.name != "date") {
-            let Some(array) = rows.column_by_name(column.name) else { continue };
-            let Some((min, max)) = bounds(column.kind, array) else { continue };
-            let has_values = array.null_count() < array.len();
-            if has_values && min.is_none() {
-                self.unbounded.insert(column.name.to_owned());
+            if let Some(array) = rows.column_by_name(column.name) {
+                self.add_column(column, array);
             }
-            let known = self.columns.entry(column.name.to_owned()).or_default();
-            known.min = outer(known.min.take(), min, Ordering::Less);
-            known.max = outer(known.max.take(), max, Ordering::Greater);
-            let nulls = known.null_count.unwrap_or(0) + array.null_count() as u64;
-            known.null_count = Some(nulls);
         }
+    }
+
+    /// Takes rows of one column into account.
+    pub(crate) fn add_column(&mut self, column: &Column, array: &dyn Array) {
+        if let Some(bounds) = bounds(column.kind, array) {
+            let nulls = array.null_count() as u64;
+            self.add_bounds(column.name, bounds, (nulls, array.len() as u64 > nulls));
+        }
+    }
+
+    /// Takes texts of a column into account: the least, the greatest, and how many are missing.
+    pub(crate) fn add_texts(&mut self, column: &str, texts: Option<(&str, &str)>, nulls: u64) {
+        let bounds = (texts.map(|(least, _)| lower(least)), texts.map(|(_, most)| upper(most)));
+        self.add_bounds(column, bounds, (nulls, texts.is_some()));
+    }
+
+    fn add_bounds(
+        &mut self,
+        column: &str,
+        (min, max): (Option<Bound>, Option<Bound>),
+        (nulls, has_values): (u64, bool),
+    ) {
+        if has_values && min.is_none() {
+            self.unbounded.insert(column.to_owned());
+        }
+        let known = self.columns.entry(column.to_owned()).or_default();
+        known.min = outer(known.min.take(), min, Ordering::Less);
+        known.max = outer(known.max.take(), max, Ordering::Greater);
+        known.null_count = Some(known.null_count.unwrap_or(0) + nulls);
     }
 
     /// The statistics by column.

@@ -111,7 +111,7 @@ impl OpenFile {
         &self,
         columns: &'static [&'static str],
     ) -> Result<impl Iterator<Item = Result<RecordBatch, WriteError>> + '_, WriteError> {
-        self.read(columns.to_vec(), None)
+        self.read(columns, None)
     }
 
     /// Some columns of the rows that are wanted.
@@ -120,12 +120,12 @@ impl OpenFile {
         columns: &[&'static str],
         wanted: &Wanted,
     ) -> Result<impl Iterator<Item = Result<RecordBatch, WriteError>> + '_, WriteError> {
-        self.read(columns.to_vec(), Some(wanted))
+        self.read(columns, Some(wanted))
     }
 
     fn read(
         &self,
-        columns: Vec<&'static str>,
+        columns: &[&'static str],
         wanted: Option<&Wanted>,
     ) -> Result<impl Iterator<Item = Result<RecordBatch, WriteError>> + '_, WriteError> {
         let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Optional);
@@ -144,13 +144,13 @@ impl OpenFile {
                 predicates.push(Box::new(ArrowPredicateFn::new(mask(&["trace_id"]), is_of)));
             }
         }
-        let mask = mask(&columns);
+        let mask = mask(columns);
         let reader = builder
             .with_projection(mask)
             .with_row_filter(RowFilter::new(predicates))
             .with_batch_size(BATCH_ROWS)
             .build()?;
-        let schema = projected(self.table, &columns)?;
+        let schema = projected(self.table, columns)?;
         Ok(reader.map(move |rows| Ok(in_schema(&schema, &rows?, self.data.date)?)))
     }
 }

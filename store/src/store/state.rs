@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::prepare::{Enricher, Passed, Rows};
+use crate::batch;
 use crate::error::StoreError;
 use crate::folder::DataFolder;
 use crate::hot_buffer::{HotBatch, HotBuffer};
@@ -162,7 +163,14 @@ impl SharedState {
     fn hot_rows(&self, batches: &[Arc<HotBatch>], passed: &Passed) -> Result<Rows, StoreError> {
         let mut enricher = self.enricher();
         enricher.learn(batches);
-        enricher.rows(batches, passed)
+        let mut rows = enricher.rows(batches, passed)?;
+        for (table, batches) in &mut rows {
+            for rows in batches {
+                let unfolded = batch::unfolded(*table, rows);
+                *rows = unfolded.map_err(|source| StoreError::Rows { table: *table, source })?;
+            }
+        }
+        Ok(rows)
     }
 }
 
@@ -171,7 +179,9 @@ fn rows_as_they_came(batches: &[Arc<HotBatch>], passed: &Passed) -> Rows {
     for batch in batches {
         for table_batch in &batch.rows {
             if batch.sequence > passed.of(table_batch.table) {
-                rows.entry(table_batch.table).or_default().push(table_batch.rows.clone());
+                let unfolded = table_batch.unfolded();
+                let shown = unfolded.unwrap_or_else(|_| table_batch.rows.clone());
+                rows.entry(table_batch.table).or_default().push(shown);
             }
         }
     }

@@ -130,7 +130,7 @@ impl Core {
         let (place, options) = (self.folder.table(table), &self.options.maintenance);
         let repairer = self.repairer.lock().await;
         let may_go = |file: &DataFile| repairer.has_seen(table, file);
-        let kept = maintainer.keep(&place, table, &may_go, options, now).await;
+        let kept = maintainer.keep((&place, table), &may_go, options, now).await;
         drop(repairer);
         // Also after a failure: a part may have been done.
         self.refresh_table(table).await?;

@@ -35,6 +35,9 @@ const HEAD_MAX: Duration = Duration::from_secs(90);
 /// Bytes of an HTTP/2 request that may be under way before the receiver answers: a whole usual batch,
 /// where the protocol's 64 KiB would cost a round trip each.
 const WINDOW_BYTES: u32 = 1 << 20;
+/// Bytes of an HTTP/2 frame: a usual batch in two, where the protocol's 16 KiB would take two dozen, each
+/// with its own turn through the connection. A connection keeps about as much to read into.
+const FRAME_BYTES: u32 = 256 << 10;
 /// Requests that one HTTP/2 connection may have open. Exporters use one to a few dozen.
 const STREAMS_MAX: u32 = 256;
 /// A connection whose other end is gone is found out after this time without traffic.
@@ -83,6 +86,7 @@ fn http() -> Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(4 * WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES)
         .max_concurrent_streams(STREAMS_MAX)
         .keep_alive_interval(KEEPALIVE);
     http

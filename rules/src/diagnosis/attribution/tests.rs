@@ -74,9 +74,10 @@ fn request(sample: &mut Sample, number: i64, extra: Extra) -> Trace {
         scene.child_of(root, cache);
         at += 1;
     }
-    let mut callees = vec![("stock", 20 + extra.stock_own); 1 + extra.stock_calls as usize];
+    let mut callees = vec![("stock", 20 + extra.stock_own)];
+    callees.extend((0..extra.stock_calls).map(|_| ("stock", 20 + extra.stock_own)));
     callees.extend([("cart", 5), ("payment", 30)]);
-    for (nth, (callee, own)) in callees.into_iter().enumerate() {
+    for (nth, (callee, own)) in (0..).zip(callees) {
         let network = if callee == "stock" { extra.stock_network } else { 0 };
         let gap = 2 + extra.shop_calls + network;
         let own = own + jitter;
@@ -85,7 +86,7 @@ fn request(sample: &mut Sample, number: i64, extra: Extra) -> Trace {
         scene.child_of(root, client);
         scene.child_of(client, server);
         at += own + gap;
-        if (nth as i64) < extra.stock_failures {
+        if nth < extra.stock_failures {
             for span in [client, server] {
                 scene.spans[span].has_failed = true;
             }

@@ -1,1 +1,158 @@
 //! Weighing made-up evidence.
+
+use std::collections::BTreeMap;
+
+use super::{Measured, Weighed, weigh};
+use crate::diagnosis::attribution::{Added, Attribution, MoreCalls, Part, SideBySide, SlowHost};
+use crate::diagnosis::changes::{Candidate, Candidates, Change, OwnSignal, SignalKind};
+use crate::diagnosis::document::{CauseKind, Mechanism};
+use crate::diagnosis::payload::Payloads;
+use crate::diagnosis::profile::Profiles;
+use crate::diagnosis::traffic::{Surge, Traffic};
+use crate::time::{MINUTE, Time, Window};
+
+fn onset() -> Time {
+    Time::of(1_000 * MINUTE)
+}
+
+/// What is known of an incident of the shop, which calls the stock.
+#[derive(Default)]
+struct Known {
+    attribution: Attribution,
+    candidates: Candidates,
+    traffic: Traffic,
+}
+
+impl Known {
+    fn of(added: Added) -> Self {
+        let attribution = Attribution { services: vec![added], ..Attribution::default() };
+        Self { attribution, ..Self::default() }
+    }
+
+    /// A deploy of the stock, three minutes before the onset, after which it is slower or not.
+    fn with_deploy(mut self, has_changed: bool) -> Self {
+        let change = Change {
+            id: "d1".to_owned(),
+            kind: "deploy".to_owned(),
+            source: "explicit".to_owned(),
+            service: "stock".to_owned(),
+            version: "2.0".to_owned(),
+            previous_version: None,
+            start: onset() - 3 * MINUTE,
+        };
+        let (what, finding) = (SignalKind::Duration, "slower".to_owned());
+        let signals = vec![OwnSignal { what, has_changed, finding, operation: None }];
+        let finding = "it happened".to_owned();
+        let candidate = Candidate { change, distance: Some(1), signals, finding };
+        self.candidates = Candidates { weighed: vec![candidate], rate_per_minute: 1.0 / 120.0 };
+        self
+    }
+
+    fn weighed(&self) -> Vec<Weighed> {
+        let reach = BTreeMap::from([("shop".to_owned(), 0), ("stock".to_owned(), 1)]);
+        let profiles = Profiles::default();
+        weigh(&Measured {
+            service: "shop",
+            onset: onset(),
+            interval: Window::new(onset() - MINUTE, onset() + MINUTE),
+            candidates: &self.candidates,
+            reach: &reach,
+            budget: None,
+            attribution: &self.attribution,
+            breadth: None,
+            payloads: &Payloads::default(),
+            gaps: &[],
+            profiles: &profiles,
+            culprit_profiles: &profiles,
+            traffic: &self.traffic,
+            symptom_findings: &[],
+        })
+    }
+
+    fn first(&self) -> Weighed {
+        self.weighed().remove(0)
+    }
+}
+
+fn names(weighed: &Weighed) -> (CauseKind, Option<&str>, Mechanism) {
+    (weighed.kind, weighed.service.as_deref(), weighed.mechanism)
+}
+
+#[test]
+fn slow_work_is_the_deploys_if_it_began_with_it_and_else_the_services() {
+    let slow = || Known::of(Added::made_up("stock", Part::Own, 50.0));
+    let named = slow().with_deploy(true).first();
+    assert_eq!(names(&named), (CauseKind::Deploy, Some("stock"), Mechanism::SlowerCode));
+    let named = slow().with_deploy(false).first();
+    assert_eq!(names(&named), (CauseKind::Dependency, Some("stock"), Mechanism::SlowerCode));
+    let named = slow().first();
+    assert_eq!(names(&named), (CauseKind::Dependency, Some("stock"), Mechanism::SlowerCode));
+    assert!(named.confidence <= super::CONFIDENCE_DEPENDENCY_MAX);
+}
+
+#[test]
+fn a_version_beside_another_decides() {
+    let beside = |is_slower: bool| {
+        let mut added = Added::made_up("stock", Part::Own, 50.0);
+        added.versions = vec![SideBySide {
+            version: "2.0".to_owned(),
+            is_slower,
+            is_same: !is_slower,
+            finding: Some("side by side".to_owned()),
+        }];
+        Known::of(added).with_deploy(true).first()
+    };
+    let slower = beside(true);
+    assert_eq!(slower.kind, CauseKind::Deploy);
+    assert!(slower.confidence > super::CONFIDENCE_MAX, "{}", slower.confidence);
+    assert_eq!(beside(false).kind, CauseKind::Dependency, "both versions are slow");
+}
+
+#[test]
+fn more_requests_explain_a_service_that_queues_and_no_other() {
+    let surge = |added: Added| {
+        let mut known = Known::of(added);
+        known.traffic.surge = Some(Surge { service: "stock".to_owned(), ratio: 2.0 });
+        known.first()
+    };
+    let named = surge(Added::made_up("stock", Part::Own, 50.0));
+    assert_eq!(names(&named), (CauseKind::Traffic, Some("stock"), Mechanism::Queueing));
+    let named = surge(Added::made_up("cart", Part::Own, 50.0));
+    assert_eq!(names(&named), (CauseKind::Dependency, Some("cart"), Mechanism::SlowerCode));
+}
+
+#[test]
+fn a_machine_comes_before_the_services_on_it() {
+    let mut known = Known::of(Added::made_up("stock", Part::Own, 50.0));
+    known.attribution.host = Some(SlowHost {
+        host: "node-1".to_owned(),
+        services: vec!["cart".to_owned(), "stock".to_owned()],
+        share: 0.9,
+        findings: Vec::new(),
+    });
+    assert_eq!(names(&known.first()), (CauseKind::Host, Some("node-1"), Mechanism::Queueing));
+}
+
+#[test]
+fn more_calls_are_misses_beside_a_cache_and_retries_after_failures() {
+    let asking = |cache: Option<&str>| {
+        let mut added = Added::made_up("stock", Part::Asking, 50.0);
+        added.more_calls = Some(MoreCalls::made_up("stock", "orders-db", cache));
+        Known::of(added).first()
+    };
+    let named = asking(None);
+    assert_eq!(names(&named), (CauseKind::Dependency, Some("stock"), Mechanism::NPlusOne));
+    let named = asking(Some("stock-cache"));
+    assert_eq!(names(&named), (CauseKind::Dependency, Some("stock-cache"), Mechanism::CacheMiss));
+    let named = Known::of(Added::made_up("stock", Part::Repeated, 50.0)).first();
+    assert_eq!(
+        names(&named),
+        (CauseKind::RetryStorm, Some("stock"), Mechanism::RetryAmplification)
+    );
+}
+
+#[test]
+fn nothing_is_named_where_nothing_is_shown() {
+    let known = Known::default();
+    assert!(known.weighed().iter().all(|weighed| !weighed.is_shown));
+}

@@ -58,7 +58,7 @@ fn of_two_incidents_the_one_that_lasts_is_dated() {
 
 #[test]
 fn a_share_is_split_where_it_rises() {
-    let event = |n: usize| if n < 60 { n % 10 == 0 } else { n % 3 != 0 };
+    let event = |n: usize| if n < 60 { n.is_multiple_of(10) } else { !n.is_multiple_of(3) };
     let events: Vec<bool> = (0..100).map(event).collect();
     let rise = share_split(&events, 1.0).unwrap();
     assert!((55..=65).contains(&rise.first), "{rise:?}");

@@ -1,0 +1,269 @@
+//! The distinct texts of a column, numbered as they first appear.
+
+use std::hash::BuildHasher;
+
+use arrow::array::{Array, ArrayRef, AsArray, MapArray, StringArray};
+use arrow::datatypes::Int32Type;
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+
+use super::RowAt;
+
+/// Where there is no text.
+pub(super) const NULL: u32 = u32::MAX;
+
+/// The rows of a file or a part of it: in the table's order, and in the order of arrival, in which
+/// neighbours are mostly equal and lie side by side.
+pub(super) struct Order<'a> {
+    pub(super) rows: &'a [RowAt],
+    arrival: Vec<u32>,
+}
+
+impl<'a> Order<'a> {
+    pub(super) fn new(rows: &'a [RowAt]) -> Self {
+        let count = u32::try_from(rows.len()).unwrap_or(u32::MAX);
+        let mut arrival: Vec<u32> = (0..count).collect();
+        arrival.sort_unstable_by_key(|place| rows[*place as usize]);
+        Self { rows, arrival }
+    }
+
+    /// Places in the table's order, with the batch and the row there.
+    fn arrival(&self) -> impl Iterator<Item = (usize, RowAt)> {
+        self.arrival.iter().map(|place| (*place as usize, self.rows[*place as usize]))
+    }
+}
+
+/// Texts and their numbers.
+#[derive(Debug, Default)]
+pub(super) struct Distinct<'a> {
+    pub(super) texts: Vec<&'a str>,
+    by_text: HashTable<u32>,
+    hasher: RandomState,
+    bytes: usize,
+}
+
+impl<'a> Distinct<'a> {
+    /// The number of a text.
+    #[inline]
+    pub(super) fn code(&mut self, text: &'a str) -> u32 {
+        let Self { texts, by_text, hasher, bytes } = self;
+        let hash = hasher.hash_one(text);
+        let is_equal = |code: &u32| texts[*code as usize] == text;
+        if let Some(known) = by_text.find(hash, is_equal) {
+            return *known;
+        }
+        let code = u32::try_from(texts.len()).unwrap_or(NULL);
+        by_text.insert_unique(hash, code, |code| hasher.hash_one(texts[*code as usize]));
+        texts.push(text);
+        *bytes += text.len();
+        code
+    }
+
+    /// What they take as a page: each has four bytes for its length.
+    pub(super) fn page_bytes(&self) -> usize {
+        self.bytes + self.texts.len() * size_of::<u32>()
+    }
+}
+
+/// The numbers of the texts of a column, in the table's order; `None` where the distinct ones take more
+/// than `bytes_max`.
+pub(super) fn text_codes<'a>(
+    columns: &[&'a StringArray],
+    order: &Order<'_>,
+    distinct: &mut Distinct<'a>,
+    bytes_max: usize,
+) -> Option<Vec<u32>> {
+    let mut codes = vec![NULL; order.rows.len()];
+    let mut before = ("", NULL);
+    for (place, (batch, row)) in order.arrival() {
+        let column = columns[batch];
+        if column.is_null(row) {
+            continue;
+        }
+        let text = column.value(row);
+        if before.1 == NULL || before.0 != text {
+            before = (text, distinct.code(text));
+            if distinct.page_bytes() > bytes_max {
+                return None;
+            }
+        }
+        codes[place] = before.1;
+    }
+    Some(codes)
+}
+
+/// Lists of texts that are looked up as a whole: the names of attributes come in few combinations, and so
+/// do the attributes of resources.
+const LISTS_MAX: usize = 4_096;
+
+/// One side of a column of attributes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Side<'a> {
+    texts: &'a StringArray,
+    offsets: &'a [i32],
+    /// The list of each row, where rows have lists in common.
+    lists: Option<&'a [i32]>,
+}
+
+impl<'a> Side<'a> {
+    /// The names.
+    pub(super) fn keys(column: &'a ArrayRef) -> Self {
+        Self::of_column(column, MapArray::keys)
+    }
+
+    /// The values.
+    pub(super) fn values(column: &'a ArrayRef) -> Self {
+        Self::of_column(column, MapArray::values)
+    }
+
+    fn of_column(column: &'a ArrayRef, side: fn(&MapArray) -> &ArrayRef) -> Self {
+        let folded = column.as_dictionary_opt::<Int32Type>();
+        let map = folded.map_or(column, |folded| folded.values()).as_map();
+        let lists = folded.map(|folded| &folded.keys().values()[..]);
+        Self { texts: side(map).as_string(), offsets: map.value_offsets(), lists }
+    }
+
+    /// How many a row has.
+    pub(super) fn len(&self, row: usize) -> usize {
+        self.range(row).len()
+    }
+
+    /// Whether no text is missing anywhere.
+    fn is_full(&self) -> bool {
+        self.texts.null_count() == 0
+    }
+
+    /// The texts of a row.
+    pub(super) fn of(&self, row: usize) -> impl Iterator<Item = Option<&'a str>> + use<'a> {
+        let texts = self.texts;
+        self.range(row).map(move |at| texts.is_valid(at).then(|| texts.value(at)))
+    }
+
+    fn range(&self, row: usize) -> std::ops::Range<usize> {
+        let place = |number: i32| usize::try_from(number).unwrap_or(0);
+        let list = self.lists.map_or(row, |lists| place(lists[row]));
+        place(self.offsets[list])..place(self.offsets[list + 1])
+    }
+
+    /// The texts of a row one after the other, and where they end.
+    fn list(&self, row: usize) -> List<'a> {
+        let range = self.range(row);
+        let ends = &self.texts.value_offsets()[range.start..=range.end];
+        let at = |end: Option<&i32>| end.and_then(|end| usize::try_from(*end).ok()).unwrap_or(0);
+        List { bytes: &self.texts.value_data()[at(ends.first())..at(ends.last())], ends }
+    }
+}
+
+/// Texts one after the other.
+#[derive(Clone, Copy, Debug)]
+struct List<'a> {
+    bytes: &'a [u8],
+    /// The first is where they begin.
+    ends: &'a [i32],
+}
+
+impl PartialEq for List<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        let lengths = |list: &Self| {
+            let (ends, first) = (list.ends, list.ends.first().copied().unwrap_or(0));
+            (ends, first)
+        };
+        let ((ends, first), (other_ends, other_first)) = (lengths(self), lengths(other));
+        self.bytes == other.bytes
+            && ends.len() == other_ends.len()
+            && ends.iter().zip(other_ends).all(|(a, b)| a - first == b - other_first)
+    }
+}
+
+/// Numbers of the texts of one side, row by row.
+#[derive(Debug)]
+pub(super) struct ListCodes {
+    codes: Vec<u32>,
+    /// Where those of a row are, in the table's order.
+    at: Vec<(u32, u32)>,
+}
+
+impl ListCodes {
+    /// The numbers of a row, by its place in the table's order.
+    pub(super) fn of(&self, place: usize) -> &[u32] {
+        let (start, length) = self.at[place];
+        &self.codes[start as usize..][..length as usize]
+    }
+}
+
+/// The same as [`text_codes`] of a column of attributes.
+pub(super) fn list_codes<'a>(
+    columns: &[Side<'a>],
+    order: &Order<'_>,
+    distinct: &mut Distinct<'a>,
+    bytes_max: usize,
+) -> Option<ListCodes> {
+    let mut all = ListCodes { codes: Vec::new(), at: vec![(0, 0); order.rows.len()] };
+    let mut lists = Lists::default();
+    for (place, (batch, row)) in order.arrival() {
+        let side = columns[batch];
+        let list = side.is_full().then(|| side.list(row));
+        let known = list.and_then(|list| lists.find(list));
+        let at = known.unwrap_or_else(|| {
+            let start = all.codes.len();
+            for text in side.of(row) {
+                all.codes.push(text.map_or(NULL, |text| distinct.code(text)));
+            }
+            let length = all.codes.len() - start;
+            let short = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+            let at = (short(start), short(length));
+            if let Some(list) = list {
+                lists.insert(list, at);
+            }
+            at
+        });
+        if distinct.page_bytes() > bytes_max || all.codes.len() > u32::MAX as usize {
+            return None;
+        }
+        all.at[place] = at;
+    }
+    Some(all)
+}
+
+/// Lists that were met and where their numbers are.
+#[derive(Debug, Default)]
+struct Lists<'a> {
+    met: Vec<(List<'a>, (u32, u32))>,
+    by_list: HashTable<u32>,
+    hasher: RandomState,
+    /// The one that was asked for last.
+    last: usize,
+    hits: usize,
+}
+
+impl<'a> Lists<'a> {
+    fn find(&mut self, list: List<'a>) -> Option<(u32, u32)> {
+        if let Some((known, at)) = self.met.get(self.last)
+            && *known == list
+        {
+            self.hits += 1;
+            return Some(*at);
+        }
+        // Where nearly every list is another, looking for it is in vain.
+        if self.met.len() == LISTS_MAX && self.hits < LISTS_MAX {
+            return None;
+        }
+        let hash = self.hasher.hash_one(list.bytes);
+        let found = self.by_list.find(hash, |place| self.met[*place as usize].0 == list)?;
+        self.last = *found as usize;
+        self.hits += 1;
+        Some(self.met[self.last].1)
+    }
+
+    fn insert(&mut self, list: List<'a>, at: (u32, u32)) {
+        if self.met.len() == LISTS_MAX {
+            return;
+        }
+        let Self { met, by_list, hasher, last, .. } = self;
+        *last = met.len();
+        let hash_of = |place: &u32| hasher.hash_one(met[*place as usize].0.bytes);
+        let place = u32::try_from(met.len()).unwrap_or(u32::MAX);
+        by_list.insert_unique(hasher.hash_one(list.bytes), place, hash_of);
+        met.push((list, at));
+    }
+}
