@@ -1,13 +1,13 @@
 //! Traces that came apart: their spans were committed by more than one commit, or by more than one node, so
 //! that a row did not know its parent or one of its children.
 //!
-//! A file says which commit it came from until upkeep has looked at it ([`Repairer::look`]): spans whose
+//! A file says which commit it came from until upkeep has looked at it (`Repairer::look`): spans whose
 //! parent lies elsewhere, and spans elsewhere that lacked a parent which is here, name the traces to look
 //! up in the minutes around. Rows that can be completed are written again with their files. What they were
-//! rolled up to is then made again from the rows ([`recompute`]).
+//! rolled up to is then made again from the rows (`recompute`).
 //!
 //! Whatever step this stops at, the next run ends it. Before the first file is replaced the minutes are
-//! noted ([`intent`]), and the note goes when their rollups are those of the rows. The file whose looking
+//! noted (`intent`), and the note goes when their rollups are those of the rows. The file whose looking
 //! at began it is replaced last, so until then it is looked at again. Completing a row twice changes nothing.
 
 mod apart;

@@ -64,7 +64,7 @@ impl TraceIndex {
         }
     }
 
-    /// The batch with the columns of [`SPANS_FILLED`] filled in. What a row says already stays where
+    /// The batch with the columns of `SPANS_FILLED` filled in. What a row says already stays where
     /// the index knows nothing; of two self times the lower one is right, since it leaves out more
     /// children.
     pub fn enrich_spans(&self, rows: &RecordBatch) -> RecordBatch {
@@ -106,7 +106,7 @@ impl TraceIndex {
         replace(rows, filled)
     }
 
-    /// The batch of `payload_sizes` with the columns of [`PAYLOAD_SIZES_FILLED`] filled in. What a row
+    /// The batch of `payload_sizes` with the columns of `PAYLOAD_SIZES_FILLED` filled in. What a row
     /// says already stays where the index knows nothing.
     pub fn enrich_payload_sizes(&self, rows: &RecordBatch) -> RecordBatch {
         let Some(columns) = EdgeColumns::new(rows) else { return rows.clone() };
