@@ -47,7 +47,7 @@ use std::time::Duration;
 use upriver_analyze::{Session, UnixNanos};
 
 pub(crate) use attribution::WITHIN_MINUTE;
-pub(crate) use changes::{Change, load as load_changes};
+pub(crate) use changes::{Change, kind_words, load as load_changes};
 pub(crate) use graph::Graph;
 pub(crate) use inquiry::{Figures, Inquiry, Reading};
 pub use reads::Reads;

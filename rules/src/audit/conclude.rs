@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::document::{AuditOutcome, AuditState, AuditedSignal, Role};
 use super::judge::{COUNT_MIN, FALSE_DISCOVERIES, REQUESTS_MIN, Z_MIN, Z_UNDECIDED};
 use super::measure::{Measured, What};
-use crate::diagnosis::Change;
+use crate::diagnosis::{Change, kind_words};
 use crate::figures;
 use crate::statistics::{normal_tail, significant_of};
 
@@ -259,7 +259,7 @@ impl<'a> Signals<'a> {
     }
 
     fn outcome(&self, enough: bool, (before, after): (i64, i64)) -> (AuditOutcome, String) {
-        let name = format!("{} of {}", words(&self.change.kind), self.change.name());
+        let name = format!("{} of {}", kind_words(&self.change.kind), self.change.name());
         let counted = |state| {
             let is_it = |signal: &&Judged| {
                 signal.state == state && signal.measured.role != Role::Surroundings
@@ -388,14 +388,4 @@ fn named(signals: &[&Judged]) -> String {
 
 fn list(names: &BTreeSet<String>) -> String {
     names.iter().cloned().collect::<Vec<_>>().join(", ")
-}
-
-fn words(kind: &str) -> &str {
-    match kind {
-        "deploy" => "the deploy",
-        "rollback" => "the rollback",
-        "config" => "the configuration change",
-        "feature_flag" => "the feature flag change",
-        _ => "the change",
-    }
 }

@@ -220,7 +220,7 @@ async fn note_change(
     let lag = (onset.nanos() - change.start.nanos()) / SECOND;
     let statement = format!(
         "{} of {} began at {}, {}",
-        words(&change.kind),
+        kind_words(&change.kind),
         change.name(),
         change.start.clock(),
         lag_words(lag)
@@ -228,7 +228,8 @@ async fn note_change(
     Ok(inquiry.note("change", &change.name(), reading, statement))
 }
 
-fn words(kind: &str) -> &str {
+/// A kind of change in a sentence.
+pub(crate) fn kind_words(kind: &str) -> &str {
     match kind {
         "deploy" => "the deploy",
         "rollback" => "the rollback",
