@@ -4,7 +4,8 @@
 #
 #   ./eval.sh --short                one seed of a few families, some minutes
 #   ./eval.sh [--seeds 1-8]          every family, with that many topologies; about ten seconds a case
-#   ./eval.sh --without deploys      the same with a kind of evidence left out: deploys, metrics, profiles
+#   ./eval.sh --without deploys      the same with a kind of evidence left out: deploys, metrics, profiles,
+#                                    payload-sizes, versions, hosts
 #   ./eval.sh --only nezha           the recorded cases alone
 #
 # Needs Rust 1.95 and Python 3.11; further options: testdata/eval/run.py --help. Records of a run are in

@@ -20,6 +20,7 @@ mod gate;
 mod hex;
 pub mod http;
 pub mod literal;
+mod rows_read;
 pub mod session;
 mod table;
 mod table_functions;
@@ -29,7 +30,7 @@ mod views;
 
 pub use arrow::array::RecordBatch;
 pub use error::QueryError;
-pub use session::{QueryRuntime, Session, SessionOptions};
+pub use session::{QueryRuntime, Session, SessionOptions, Work};
 pub use upriver_store::histogram;
 pub use upriver_store::ids::content_id;
 pub use upriver_store::time::UnixNanos;

@@ -5,6 +5,7 @@
 //! gate still reads nothing but the snapshot.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
@@ -34,6 +35,7 @@ use url::Url;
 use crate::error::QueryError;
 use crate::functions::{self, LimitedSeries};
 use crate::gate;
+use crate::rows_read;
 use crate::table::StoreTable;
 use crate::trace_ids::HexadecimalIds;
 use crate::views::TablesAndViews;
@@ -107,6 +109,17 @@ pub struct Session {
     context: SessionContext,
     timeout: Duration,
     rows_max: usize,
+    queries: AtomicU64,
+    rows_read: AtomicU64,
+}
+
+/// What the queries of a session have read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Work {
+    /// Queries that ran to their end.
+    pub queries: u64,
+    /// Rows of tables that they looked at; those that statistics ruled out are not among them.
+    pub rows_read: u64,
 }
 
 impl std::fmt::Debug for Session {
@@ -139,15 +152,23 @@ impl Session {
         }
         let state = state(options, runtime, &tables)?;
         let context = SessionContext::new_with_state(state);
-        Ok(Self { context, timeout: options.timeout, rows_max: options.rows_max })
+        Ok(Self {
+            context,
+            timeout: options.timeout,
+            rows_max: options.rows_max,
+            queries: AtomicU64::new(0),
+            rows_read: AtomicU64::new(0),
+        })
     }
 
     /// Runs one statement and collects its rows: at least one batch, which may be empty, so that the
     /// columns are always known.
     pub async fn query(&self, sql: &str) -> Result<Vec<RecordBatch>, QueryError> {
-        let stream = self.stream(sql).await?;
+        let (plan, stream) = self.start(sql).await?;
         let schema = stream.schema();
         let mut batches: Vec<_> = stream.try_collect().await.map_err(QueryError::from)?;
+        self.queries.fetch_add(1, Ordering::Relaxed);
+        self.rows_read.fetch_add(rows_read::of(plan.as_ref()), Ordering::Relaxed);
         if batches.is_empty() {
             batches.push(RecordBatch::new_empty(schema));
         }
@@ -157,10 +178,25 @@ impl Session {
     /// Runs one statement. The stream ends with an error when its time or its rows are used up; the
     /// error is a [`QueryError`] in DataFusion's.
     pub async fn stream(&self, sql: &str) -> Result<SendableRecordBatchStream, QueryError> {
+        Ok(self.start(sql).await?.1)
+    }
+
+    /// What [`Session::query`] has read so far.
+    pub fn work(&self) -> Work {
+        Work {
+            queries: self.queries.load(Ordering::Relaxed),
+            rows_read: self.rows_read.load(Ordering::Relaxed),
+        }
+    }
+
+    async fn start(
+        &self,
+        sql: &str,
+    ) -> Result<(Arc<dyn ExecutionPlan>, SendableRecordBatchStream), QueryError> {
         let deadline = Instant::now() + self.timeout;
         let planned = tokio::time::timeout_at(deadline, self.physical_plan(sql)).await;
         let plan = planned.map_err(|_elapsed| QueryError::Timeout { after: self.timeout })??;
-        let stream = execute_stream(plan, self.context.task_ctx())?;
+        let stream = execute_stream(Arc::clone(&plan), self.context.task_ctx())?;
         let limits = Limits {
             deadline,
             timeout: self.timeout,
@@ -168,7 +204,7 @@ impl Session {
             rows_max: self.rows_max,
         };
         let schema = stream.schema();
-        Ok(Box::pin(RecordBatchStreamAdapter::new(schema, limits.apply(stream))))
+        Ok((plan, Box::pin(RecordBatchStreamAdapter::new(schema, limits.apply(stream)))))
     }
 
     /// What a plan of this session runs in: its functions, its memory and its files.

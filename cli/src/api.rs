@@ -13,14 +13,15 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::runtime::Handle;
 use tokio::task::JoinSet;
-use upriver_analyze::{QueryRuntime, Session, SessionOptions};
+use upriver_analyze::{QueryRuntime, Session, SessionOptions, Work};
 use upriver_ingest::server::{Clock, StoreSlot};
 use upriver_rules::time::Time;
 use upriver_rules::{RulesError, diagnose};
 use upriver_store::snapshot::SnapshotSource;
 
 use crate::questions::{
-    AUDIT_PATH, AuditQuestion, DIAGNOSE_PATH, DiagnoseQuestion, VERIFY_PATH, VerifyQuestion,
+    AUDIT_PATH, AuditQuestion, DIAGNOSE_PATH, DiagnoseQuestion, QUERIES_HEADER, ROWS_READ_HEADER,
+    VERIFY_PATH, VerifyQuestion,
 };
 use crate::records;
 
@@ -39,6 +40,9 @@ impl fmt::Debug for Diagnostics {
         f.debug_struct("Diagnostics").field("options", &self.options).finish_non_exhaustive()
     }
 }
+
+/// A document, and what was read for it.
+type Answered<T> = anyhow::Result<(Work, T)>;
 
 impl Diagnostics {
     /// Diagnoses over the newest snapshot, on the threads of queries.
@@ -69,23 +73,28 @@ impl Diagnostics {
         Time(self.clock.now())
     }
 
-    async fn diagnose(self, question: DiagnoseQuestion) -> anyhow::Result<impl Serialize> {
+    async fn diagnose(self, question: DiagnoseQuestion) -> Answered<impl Serialize> {
         let at = question.at.unwrap_or_else(|| self.now());
-        let diagnosis = diagnose(&self.session()?, &question.request(at)?).await?;
+        let session = self.session()?;
+        let diagnosis = diagnose(&session, &question.request(at)?).await?;
         if let Some(store) = self.slot.store() {
             store.append_rows(self.now().0, records::of_diagnosis(&diagnosis)?).await?;
         }
-        Ok(diagnosis)
+        Ok((session.work(), diagnosis))
     }
 
-    async fn verify(self, question: VerifyQuestion) -> anyhow::Result<impl Serialize> {
+    async fn verify(self, question: VerifyQuestion) -> Answered<impl Serialize> {
         let at = question.at.unwrap_or_else(|| self.now());
-        question.answer(&self.session()?, at).await
+        let session = self.session()?;
+        let verification = question.answer(&session, at).await?;
+        Ok((session.work(), verification))
     }
 
-    async fn audit(self, question: AuditQuestion) -> anyhow::Result<impl Serialize> {
+    async fn audit(self, question: AuditQuestion) -> Answered<impl Serialize> {
         let at = question.at.unwrap_or_else(|| self.now());
-        question.answer(&self.session()?, at).await
+        let session = self.session()?;
+        let audit = question.answer(&session, at).await?;
+        Ok((session.work(), audit))
     }
 }
 
@@ -117,13 +126,17 @@ async fn answer_audit(
 /// ends.
 async fn answer_on<T: Serialize + Send + 'static>(
     threads: &Handle,
-    work: impl Future<Output = anyhow::Result<T>> + Send + 'static,
+    work: impl Future<Output = Answered<T>> + Send + 'static,
 ) -> Response {
     let mut running = JoinSet::new();
     running.spawn_on(work, threads);
     match running.join_next().await {
-        Some(Ok(Ok(document))) => match serde_json::to_vec_pretty(&document) {
-            Ok(json) => ([(CONTENT_TYPE, "application/json")], json).into_response(),
+        Some(Ok(Ok((work, document)))) => match serde_json::to_vec_pretty(&document) {
+            Ok(json) => {
+                let read = [(QUERIES_HEADER, work.queries), (ROWS_READ_HEADER, work.rows_read)]
+                    .map(|(name, count)| (name, count.to_string()));
+                (read, [(CONTENT_TYPE, "application/json")], json).into_response()
+            }
             Err(error) => refusal(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
         },
         Some(Ok(Err(error))) => {

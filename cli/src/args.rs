@@ -147,6 +147,9 @@ pub(crate) struct DiagnoseArgs {
     /// Latency that the symptom's percentile should have, if one was agreed
     #[arg(long, value_name = "DURATION")]
     pub(crate) objective: Option<jiff::SignedDuration>,
+    /// Say on stderr how many queries it took, how many rows they read, and how long
+    #[arg(long)]
+    pub(crate) stats: bool,
     /// Form of the answer
     #[arg(long, value_enum, default_value_t = DocumentFormat::Text)]
     pub(crate) format: DocumentFormat,

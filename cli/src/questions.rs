@@ -16,6 +16,10 @@ pub(crate) const DIAGNOSE_PATH: &str = "/api/v1/diagnose";
 pub(crate) const VERIFY_PATH: &str = "/api/v1/verify";
 /// Route of [`AuditQuestion`].
 pub(crate) const AUDIT_PATH: &str = "/api/v1/audit";
+/// Header of an answer: queries that were run for it.
+pub(crate) const QUERIES_HEADER: &str = "upriver-queries";
+/// Header of an answer: rows that they read.
+pub(crate) const ROWS_READ_HEADER: &str = "upriver-rows-read";
 /// Where `--window` is not given.
 const WINDOW_SECONDS: u64 = 15 * 60;
 

@@ -12,7 +12,7 @@ use axum::http::{HeaderMap, HeaderValue};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use upriver_analyze::format::{self, Format};
-use upriver_analyze::{Session, SessionOptions};
+use upriver_analyze::{Session, SessionOptions, Work};
 use upriver_rules::time::Time;
 use upriver_rules::{Audit, Diagnosis, Verification, diagnose};
 use upriver_store::place::Location;
@@ -26,7 +26,8 @@ use crate::environment;
 use crate::error::Advise;
 use crate::output::Output;
 use crate::questions::{
-    AUDIT_PATH, AuditQuestion, DIAGNOSE_PATH, DiagnoseQuestion, VERIFY_PATH, VerifyQuestion,
+    AUDIT_PATH, AuditQuestion, DIAGNOSE_PATH, DiagnoseQuestion, QUERIES_HEADER, ROWS_READ_HEADER,
+    VERIFY_PATH, VerifyQuestion,
 };
 
 /// Server that is asked where neither `--server` nor `--data` is given.
@@ -64,7 +65,7 @@ impl Target {
             Self::Server(server) => server.diagnose(&question).await,
             Self::Folder(session) => {
                 let at = newest_unless(question.at, session).await?;
-                Answer::new(diagnose(session, &question.request(at)?).await?)
+                Answer::new(diagnose(session, &question.request(at)?).await?, session)
             }
         }
     }
@@ -78,7 +79,7 @@ impl Target {
             Self::Server(server) => server.verify(&question).await,
             Self::Folder(session) => {
                 let at = newest_unless(question.at, session).await?;
-                Answer::new(question.answer(session, at).await?)
+                Answer::new(question.answer(session, at).await?, session)
             }
         }
     }
@@ -89,7 +90,7 @@ impl Target {
             Self::Server(server) => server.document(AUDIT_PATH, &question).await,
             Self::Folder(session) => {
                 let at = newest_unless(question.at, session).await?;
-                Answer::new(question.answer(session, at).await?)
+                Answer::new(question.answer(session, at).await?, session)
             }
         }
     }
@@ -117,12 +118,14 @@ impl Target {
 pub(crate) struct Answer<T> {
     pub(crate) document: T,
     pub(crate) json: Vec<u8>,
+    /// What was read for it; a server of another version may not say.
+    pub(crate) work: Option<Work>,
 }
 
 impl<T: Serialize> Answer<T> {
-    fn new(document: T) -> anyhow::Result<Self> {
+    fn new(document: T, session: &Session) -> anyhow::Result<Self> {
         let json = serde_json::to_vec_pretty(&document)?;
-        Ok(Self { document, json })
+        Ok(Self { document, json, work: Some(session.work()) })
     }
 }
 
@@ -243,10 +246,14 @@ impl Server {
         path: &str,
         question: &impl Serialize,
     ) -> anyhow::Result<Answer<T>> {
-        let json = self.post(path, &serde_json::to_value(question)?).await?;
+        let (headers, json) = self.answered(path, &serde_json::to_value(question)?).await?;
         let document = serde_json::from_slice(&json);
         let document = document.with_context(|| format!("`{path}` answered another document"))?;
-        Ok(Answer { document, json })
+        let count = |name| headers.get(name)?.to_str().ok()?.parse().ok();
+        let work = count(QUERIES_HEADER)
+            .zip(count(ROWS_READ_HEADER))
+            .map(|(queries, rows_read)| Work { queries, rows_read });
+        Ok(Answer { document, json, work })
     }
 
     /// Posts a JSON body and gives the answer's bytes; a refusal becomes the server's own message.
@@ -255,14 +262,22 @@ impl Server {
         path: &str,
         body: &serde_json::Value,
     ) -> anyhow::Result<Vec<u8>> {
+        Ok(self.answered(path, body).await?.1)
+    }
+
+    async fn answered(
+        &self,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> anyhow::Result<(HeaderMap, Vec<u8>)> {
         let sent = self.client.post(format!("{}{path}", self.url)).json(body).send().await;
         let response = sent.with_context(|| format!("no answer from `{}`", self.url)).hint(
             "start `upriver serve`, name another server with `--server URL`, or read a folder with `--data DIR`",
         )?;
-        let status = response.status();
+        let (status, headers) = (response.status(), response.headers().clone());
         let bytes = response.bytes().await.context("the answer broke off")?;
         if status.is_success() {
-            return Ok(bytes.to_vec());
+            return Ok((headers, bytes.to_vec()));
         }
         let message = serde_json::from_slice::<serde_json::Value>(&bytes)
             .ok()

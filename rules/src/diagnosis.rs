@@ -29,6 +29,7 @@ mod graph;
 mod inquiry;
 mod onset;
 pub(crate) mod payload;
+mod placebo;
 pub(crate) mod profile;
 pub(crate) mod reading;
 mod reads;

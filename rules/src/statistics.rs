@@ -97,6 +97,43 @@ pub(crate) fn above_share_z(now: &[f64], before: &[f64], q: f64, design_effect: 
     share_z_by(now, before, design_effect)
 }
 
+/// Chance that so many of the values above a quantile of `before` are among those of now if nothing differs:
+/// the tail of the hypergeometric distribution (Fisher's exact test), which holds for three
+/// values as for a thousand. Values that resemble each other count for fewer.
+pub(crate) fn above_share_tail(now: &[f64], before: &[f64], q: f64, design_effect: f64) -> f64 {
+    let Some(threshold) = quantile(before, q) else { return 1.0 };
+    let effective = |count: usize| (count as f64 / design_effect.max(1.0)).round();
+    let above = |values: &[f64]| values.iter().filter(|value| **value > threshold).count();
+    let (k_now, k_before) = (effective(above(now)), effective(above(before)));
+    hypergeometric_tail(
+        (k_now, effective(now.len()).max(k_now)),
+        (k_before, effective(before.len()).max(k_before)),
+    )
+}
+
+/// Chance of at least `k` of `n` whole things marked in the first of two draws, as many being marked in both.
+fn hypergeometric_tail((k_1, n_1): (f64, f64), (k_0, n_0): (f64, f64)) -> f64 {
+    let log_factorials: Vec<f64> = (0..=index(n_1 + n_0))
+        .scan(0.0, |sum, i| {
+            *sum += if i > 0 { (i as f64).ln() } else { 0.0 };
+            Some(*sum)
+        })
+        .collect();
+    let choose = |n: f64, k: f64| {
+        log_factorials[index(n)] - log_factorials[index(k)] - log_factorials[index(n - k)]
+    };
+    let marked = k_1 + k_0;
+    let all = choose(n_1 + n_0, marked);
+    let (mut tail, mut k) = (0.0, k_1);
+    while k <= marked.min(n_1) {
+        if marked - k <= n_0 {
+            tail += (choose(n_1, k) + choose(n_0, marked - k) - all).exp();
+        }
+        k += 1.0;
+    }
+    tail.min(1.0)
+}
+
 /// The mean and its standard error; both 0 without values.
 pub(crate) fn mean_and_error(values: &[f64]) -> (f64, f64) {
     let n = values.len().max(1) as f64;
@@ -149,8 +186,8 @@ fn index(position: f64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::{
-        above_share_z, median, normal_tail, quantile, robust_sigma, share_rise_z, share_z,
-        significant_of,
+        above_share_tail, above_share_z, hypergeometric_tail, median, normal_tail, quantile,
+        robust_sigma, share_rise_z, share_z, significant_of,
     };
 
     #[test]
@@ -186,6 +223,35 @@ mod tests {
         let slow: Vec<f64> = calm.iter().map(|v| if *v > 150.0 { v * 3.0 } else { *v }).collect();
         assert!(above_share_z(&slow, &calm, 0.9, 1.0) > 3.0);
         assert!(above_share_z(&calm, &calm, 0.9, 2.0).abs() < 0.1);
+    }
+
+    /// Draws without replacement, worked out by hand: 28 / 736,281; 1 / 20; all of them.
+    #[test]
+    fn the_exact_test_is_right_for_a_handful() {
+        let check = |now: (f64, f64), before: (f64, f64), expected: f64| {
+            let tail = hypergeometric_tail(now, before);
+            assert!((tail / expected - 1.0).abs() < 1e-9, "{now:?} {before:?}: {tail}");
+        };
+        check((6.0, 6.0), (2.0, 25.0), 28.0 / 736_281.0);
+        check((3.0, 3.0), (0.0, 3.0), 1.0 / 20.0);
+        check((0.0, 5.0), (3.0, 30.0), 1.0);
+        check((0.0, 0.0), (0.0, 0.0), 1.0);
+    }
+
+    #[test]
+    fn a_few_slow_values_show_and_values_that_resemble_each_other_count_for_fewer() {
+        let calm: Vec<f64> = (0..30).map(f64::from).collect();
+        let slow = [100.0, 110.0, 120.0, 130.0];
+        assert!(above_share_tail(&slow, &calm, 0.9, 1.0) < 0.001);
+        assert!(above_share_tail(&slow, &calm, 0.9, 4.0) > 0.05);
+        assert!(above_share_tail(&calm[5..9], &calm, 0.9, 1.0) > 0.5);
+        assert!(above_share_tail(&slow, &[], 0.9, 1.0) > 0.9);
+        let many: Vec<f64> = (0..1_000).map(f64::from).collect();
+        let (exact, normal) = (
+            above_share_tail(&many[100..], &many, 0.9, 1.0),
+            normal_tail(above_share_z(&many[100..], &many, 0.9, 1.0)),
+        );
+        assert!((exact.ln() / normal.ln() - 1.0).abs() < 0.2, "{exact} {normal}");
     }
 
     #[test]

@@ -6,6 +6,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+# Attributes that the generator can leave out of spans, for an ablation.
+EVIDENCE_ATTRIBUTES = ("payload-sizes", "versions", "hosts")
 # A third of the families is never looked at while the diagnosis is tuned.
 HELD_OUT_OF = 3
 
@@ -55,9 +57,12 @@ def recorded(folder):
     return found
 
 
-def generate(generator, wanted, folder):
-    """Writes a generated case and returns its folder."""
-    command = [generator, "--family", wanted.family, "--seed", str(wanted.seed), "--out", folder]
+def generate(generator, wanted, folder, history_hours=2, without=None):
+    """Writes a generated case, its senders reporting all but some attributes, and returns its folder."""
+    command = [generator, "--family", wanted.family, "--seed", str(wanted.seed)]
+    command += ["--history-hours", str(history_hours), "--out", folder]
+    if without:
+        command += ["--without", without]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return folder
 

@@ -19,7 +19,6 @@ def judge(document, label):
         "expected": describe(expected["root_cause"]),
         "blamed_wrongly": blames_wrongly(blamed, expected),
         "findings": len(document.get("findings") or []),
-        "rows_read": document.get("rows_read"),
     }
     record["named_right"] = named is not None and any(is_service(named, cause) for cause in causes)
     record["top1"] = any(is_service(h, cause) for h in ranked[:1] for cause in causes)

@@ -60,7 +60,7 @@ def part(values):
 
 
 def families(records, mode):
-    header = ["family", "n", "named", "top 1", "top 3", "kind", "mechanism", "deploy", "verdict", "must not blame", "silent", "right when it speaks", "CPU s"]
+    header = ["family", "n", "named", "top 1", "top 3", "kind", "mechanism", "deploy", "verdict", "must not blame", "silent", "right when it speaks", "CPU s", "rows read"]
     groups = defaultdict(list)
     for record in records:
         groups[record["family"]].append(record[mode])
@@ -86,6 +86,7 @@ def figures(group):
         part(not r["spoke"] for r in caused),
         part(r["right"] for r in group if r["spoke"]),
         f"{sum(r['cpu_seconds'] for r in group) / len(group):.2f}",
+        f"{sum(r['rows_read'] for r in group) / len(group):,.0f}",
     ]
 
 

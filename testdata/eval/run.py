@@ -59,8 +59,9 @@ def parse():
     parser.add_argument("--short", action="store_true", help="one seed of a few families, nothing recorded")
     parser.add_argument("--families", help="generated families, by comma")
     parser.add_argument("--seeds", default="1-4", help="seeds of each family: 3 or 1-6 (default: 1-4)")
+    parser.add_argument("--history-hours", type=int, default=2, help="hours of healthy traffic before it begins (default: 2)")
     parser.add_argument("--only", choices=("generated", "nezha"), help="one group of cases")
-    parser.add_argument("--without", choices=sorted(EVIDENCE_FILES), help="leave out a kind of evidence")
+    parser.add_argument("--without", choices=sorted([*EVIDENCE_FILES, *cases.EVIDENCE_ATTRIBUTES]), help="leave out a kind of evidence")
     parser.add_argument("--json", type=Path, help="file for the records, written after each case")
     parser.add_argument("--documents", type=Path, help="folder that keeps every document")
     parser.add_argument("--work", type=Path, help="folder for cases and data while they are worked on")
@@ -101,13 +102,18 @@ def evaluate(upriver, wanted, arguments):
     }
     work = Path(tempfile.mkdtemp(prefix="upriver-eval-", dir=arguments.work))
     try:
-        folder = wanted.folder or cases.generate(arguments.generator, wanted, work / "case")
+        folder = wanted.folder or generate(wanted, work / "case", arguments)
         measure(upriver, folder, work / "data", (record, arguments))
     except Failed as error:
         record["failed"] = str(error)
     finally:
         shutil.rmtree(work)
     return record
+
+
+def generate(wanted, folder, arguments):
+    without = arguments.without if arguments.without in cases.EVIDENCE_ATTRIBUTES else None
+    return cases.generate(arguments.generator, wanted, folder, arguments.history_hours, without)
 
 
 def measure(upriver, folder, data, output):
@@ -137,13 +143,13 @@ def measure(upriver, folder, data, output):
 def diagnosis(upriver, data, question, context):
     label, record, arguments = context
     at, window, scope = question
-    document, seconds = upriver.diagnose(data, at, window, scope)
+    document, seconds, rows_read = upriver.diagnose(data, at, window, scope)
     if arguments.documents:
         arguments.documents.mkdir(parents=True, exist_ok=True)
         mode = "given" if scope else "blind"
         name = f"{record['name']}.{mode}.{at}.json"
         (arguments.documents / name).write_text(json.dumps(document, indent=1))
-    return {**judge(document, label), "cpu_seconds": seconds}
+    return {**judge(document, label), "cpu_seconds": seconds, "rows_read": rows_read}
 
 
 def line(record):

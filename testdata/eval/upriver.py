@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -21,12 +23,21 @@ class Failed(Exception):
     """The binary failed; says how."""
 
 
+@dataclass(frozen=True)
+class Ran:
+    """A command that ended."""
+
+    out: bytes
+    err: str
+    cpu_seconds: float
+
+
 class Upriver:
     def __init__(self, binary):
         self.binary = str(binary)
 
     def run(self, *arguments):
-        """Runs a command; returns exit code, output and CPU seconds."""
+        """Runs a command to its end."""
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             process = subprocess.Popen([self.binary, *map(str, arguments)], stdout=out, stderr=err)
             _, status, usage = os.wait4(process.pid, 0)
@@ -36,32 +47,32 @@ class Upriver:
             if process.returncode not in EXIT_VERDICTS:
                 words = err.read().decode(errors="replace").strip()
                 raise Failed(f"{arguments[0]} ended with {process.returncode}: {words}")
-            return process.returncode, out.read(), usage.ru_utime + usage.ru_stime
+            return Ran(out.read(), err.read().decode(errors="replace"), usage.ru_utime + usage.ru_stime)
 
     def import_case(self, folder, data, without=None):
         """Imports a case folder, leaving out one kind of evidence if asked; returns CPU seconds."""
         left_out = EVIDENCE_FILES.get(without, ())
         if not left_out:
-            return self.run("import", folder, "--data", data)[2]
+            return self.run("import", folder, "--data", data).cpu_seconds
         with tempfile.TemporaryDirectory(dir=Path(data).parent) as reduced:
             for entry in Path(folder).iterdir():
                 if not any(entry.name == name or entry.name.startswith(f"{name}.") for name in left_out):
                     link = Path(reduced) / entry.name
                     os.link(entry, link) if entry.is_file() else link.symlink_to(entry.resolve())
-            return self.run("import", reduced, "--data", data)[2]
+            return self.run("import", reduced, "--data", data).cpu_seconds
 
     def diagnose(self, data, at_unix_nano, window, scope=()):
-        """The document and its CPU seconds."""
-        _, out, seconds = self.run(
+        """The document, its CPU seconds, and the rows that it read."""
+        ran = self.run(
             "diagnose", "--data", data, "--at", rfc3339(at_unix_nano), "--window", window,
-            *scope, "--format", "json",
+            *scope, "--format", "json", "--stats",
         )
-        return json.loads(out), seconds
+        rows_read = re.search(r"(\d+) rows read", ran.err)
+        return json.loads(ran.out), ran.cpu_seconds, int(rows_read[1])
 
     def sql(self, data, query):
         """The rows of a query."""
-        _, out, _ = self.run("sql", "--data", data, "--format", "json", query)
-        return json.loads(out or b"[]")
+        return json.loads(self.run("sql", "--data", data, "--format", "json", query).out or b"[]")
 
 
 def rfc3339(unix_nano):

@@ -72,12 +72,25 @@ pub struct Options {
     pub history_hours: u32,
     /// Share of the usual number of spans: less for tests.
     pub size: f64,
+    /// What no sender reports.
+    pub without: Option<Attributes>,
+}
+
+/// Attributes of spans that some senders do not report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attributes {
+    /// Sizes of bodies.
+    PayloadSizes,
+    /// The service's version.
+    Versions,
+    /// The machine.
+    Hosts,
 }
 
 impl Options {
     /// A case with two hours of history.
     pub fn new(family: Family, seed: u64) -> Self {
-        Self { family, seed, history_hours: 2, size: 1.0 }
+        Self { family, seed, history_hours: 2, size: 1.0, without: None }
     }
 }
 
@@ -150,6 +163,9 @@ impl Incident {
         };
         world.rate = rate(&world, &mut drawn) * options.size;
         calibrate(&plan, &mut world, wanted, &random(options, Purpose::Trial, 0));
+        if options.without == Some(Attributes::PayloadSizes) {
+            world.topology.services.iter_mut().for_each(|service| service.reports_sizes = false);
+        }
         let shifts = shifts(&plan);
         Self { options, world, plan, shifts, setting }
     }

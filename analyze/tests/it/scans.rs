@@ -198,3 +198,26 @@ async fn columns_that_a_file_does_not_have_are_null() {
     .await;
     assert!(rows.contains("361"), "{rows}");
 }
+
+#[tokio::test]
+async fn a_session_counts_the_rows_that_its_queries_read() {
+    for layout in [Layout::Hot, Layout::Committed, Layout::Half] {
+        let data = tempfile::tempdir().unwrap();
+        let session = session(layout::snapshot(&shop::batches(), layout, data.path()));
+        let all = session.query("SELECT span_id, duration_ns FROM spans").await.unwrap();
+        let all: u64 = all.iter().map(|batch| batch.num_rows() as u64).sum();
+        assert!(all > 100);
+        let after = session.work();
+        assert_eq!((after.queries, after.rows_read), (1, all), "{layout:?}");
+        session.query("SELECT sum(duration_ns) FROM spans").await.unwrap();
+        assert_eq!(session.work().rows_read, 2 * all, "{layout:?}");
+        let minute = "SELECT span_id FROM spans WHERE time >= '2026-01-08T10:05:00Z' AND time < '2026-01-08T10:06:00Z'";
+        session.query(minute).await.unwrap();
+        let read = session.work().rows_read - 2 * all;
+        // Hot rows are looked at one by one; of files, statistics leave one.
+        assert!(read > 0 && read <= all, "{layout:?}: {read} of {all}");
+        assert!(layout != Layout::Committed || read < all / 10, "{read} of {all}");
+        session.query("SELECT no_such_column FROM spans").await.unwrap_err();
+        assert_eq!(session.work().queries, 3, "{layout:?}");
+    }
+}

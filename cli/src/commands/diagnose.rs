@@ -1,5 +1,7 @@
 //! `upriver diagnose`: what changed and made a service slow.
 
+use std::time::Instant;
+
 use anyhow::anyhow;
 use upriver_rules::diagnosis::document::Verdict;
 use upriver_rules::render;
@@ -24,7 +26,17 @@ pub(crate) async fn run(args: DiagnoseArgs, output: &mut Output<'_>) -> anyhow::
             .transpose()
             .map_err(|_negative| anyhow!("`--objective` is negative"))?,
     };
-    let answer = Target::open(&args.source).await?.diagnose(question).await?;
+    let target = Target::open(&args.source).await?;
+    #[expect(clippy::disallowed_methods, reason = "it is said how long it took")]
+    let asked = Instant::now();
+    let answer = target.diagnose(question).await?;
+    if args.stats {
+        let read = answer.work.map_or_else(
+            || "what was read is not known, ".to_owned(),
+            |work| format!("{} queries, {} rows read, ", work.queries, work.rows_read),
+        );
+        output.note(format!("{read}{:.2} s", asked.elapsed().as_secs_f64()))?;
+    }
     answer.print(args.format, [render::text, render::markdown], output)?;
     Ok(match answer.document.verdict {
         Verdict::Healthy => Outcome::Done,

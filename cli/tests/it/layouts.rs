@@ -5,7 +5,7 @@ use std::path::Path;
 use tempfile::TempDir;
 use upriver_testdata::scenario::{Options, Scenario, Slice};
 
-use crate::binary::{text, time, upriver};
+use crate::binary::{Run, text, time, upriver};
 use crate::sender::{Request, requests, send_all};
 use crate::server::{Serve, command};
 
@@ -29,27 +29,22 @@ async fn a_diagnosis_is_the_same_before_and_after_commit_and_compaction() {
     settings.env("UPRIVER_COMMIT_INTERVAL", "1h").env("UPRIVER_HOT_MEMORY", "4GiB");
     let serve = Serve::run(settings);
     send_all(&sent, &serve).await;
-    let asked =
-        upriver(&["diagnose", "--at", &time(at), "--format", "json", "--server", &serve.api]);
+    let question = ["diagnose", "--at", &time(at), "--format", "json", "--stats"];
+    let asked = upriver(&[&question[..], &["--server", &serve.api]].concat());
     let document = asked.json(1);
+    let hot = rows_read(&asked);
     assert_eq!(document["root_cause"]["service"], "inventory-service");
     serve.end("-KILL");
     assert!(!has_files(&data, "spans"), "nothing was committed");
     let same = |when: &str| {
         for partitions in ["1", "2"] {
-            let run = upriver(&[
-                "diagnose",
-                "--at",
-                &time(at),
-                "--format",
-                "json",
-                "--partitions",
-                partitions,
-                "--data",
-                text(&data),
-            ]);
+            let source = ["--partitions", partitions, "--data", text(&data)];
+            let run = upriver(&[&question[..], &source].concat());
             run.ended(1);
             assert_eq!(run.out, asked.out, "{when}, {partitions} partitions");
+            // Rows in memory are all looked at; of files, what statistics leave.
+            let read = rows_read(&run);
+            assert!((1_000..=hot).contains(&read), "{when}: {read} rows, hot {hot}");
         }
     };
     same("in the log");
@@ -61,6 +56,14 @@ async fn a_diagnosis_is_the_same_before_and_after_commit_and_compaction() {
     upriver(&["storage", "compact", "--data", text(&data)]).ended(0);
     same("compacted");
     upriver(&["storage", "verify", "--data", text(&data)]).ended(0);
+}
+
+/// What `--stats` said on stderr.
+fn rows_read(run: &Run) -> u64 {
+    let words: Vec<&str> = run.err.split_whitespace().collect();
+    let at = words.windows(2).position(|pair| pair == ["rows", "read,"]);
+    let rows = at.and_then(|at| words[at - 1].parse().ok());
+    rows.unwrap_or_else(|| panic!("no rows in {:?}", run.err))
 }
 
 fn has_files(data: &Path, table: &str) -> bool {

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use super::requests::{Request, requests};
 use super::traces::Sample;
 use crate::statistics::change_point::share_split;
-use crate::statistics::{above_share_z, normal_tail, quantile, significant_of};
+use crate::statistics::{above_share_tail, quantile, significant_of};
 use crate::time::{Time, Window};
 
 mod contrast;
@@ -31,6 +31,9 @@ use groups::{Calls, Group, Known, observations, per_request};
 
 /// A group needs so many observations on each side.
 const COUNT_MIN: usize = 3;
+/// How many calls a request makes depends on what it is asked for and how far it gets: a handful of requests
+/// of one kind before and of another now do not say that it asks more often.
+const COUNT_MIN_CALLS: usize = 20;
 /// A group is slower if it is by this factor at the mean
 const RATIO_MIN: f64 = 1.2;
 /// and this many nanoseconds.
@@ -179,9 +182,10 @@ pub(crate) struct Attribution {
 }
 
 impl Attribution {
-    /// The service that added most, if that is shown.
+    /// Of the services that are shown to have added time, the one that added most. One that is not shown
+    /// may seem to have added more: a few wild requests of one that is rarely called.
     pub(crate) fn main(&self) -> Option<&Added> {
-        self.services.first().filter(|added| added.is_shown && added.ms() > 0.0)
+        self.shown().next()
     }
 
     /// What is known of a service that is shown to have added time.
@@ -215,7 +219,11 @@ pub(crate) fn attribute(now: &Sample, before: &Sample) -> Attribution {
     let mut changes = Changes::new();
     for (group, after) in &observed {
         let Some(first) = baseline.get(group) else { continue };
-        if after.len() >= COUNT_MIN && first.len() >= COUNT_MIN {
+        let count_min = match group {
+            Group::Calls(_) => COUNT_MIN_CALLS,
+            Group::Own { .. } | Group::Gap { .. } => COUNT_MIN,
+        };
+        if after.len() >= count_min && first.len() >= count_min {
             let mut change = Change::of(after, first, now.traces.len());
             if let Group::Calls(calls) = group {
                 change.is_repeated = is_repeated(*calls, &answered, &earlier);
@@ -234,8 +242,7 @@ pub(crate) fn attribute(now: &Sample, before: &Sample) -> Attribution {
         };
         let values = |excess: &BTreeMap<usize, f64>| excess.values().copied().collect::<Vec<_>>();
         let design_effect = design_effect(after.len(), now.seconds);
-        let z = above_share_z(&values(after), &values(first), WATCHED_QUANTILE, design_effect);
-        normal_tail(z)
+        above_share_tail(&values(after), &values(first), WATCHED_QUANTILE, design_effect)
     };
     let tails: Vec<f64> = services.iter().map(tail).collect();
     let significant = significant_of(&tails, FALSE_DISCOVERIES);

@@ -20,8 +20,9 @@ use crate::spelling;
 use crate::statistics::quantile;
 use crate::time::{HOUR, Periods, Time, WEEK, Window};
 
-/// A regression of fewer milliseconds is not reported.
-pub(crate) const DELTA_MS_MIN: f64 = 2.0;
+/// A regression of fewer milliseconds is not reported: the least effect that goes with a test of placebo
+/// windows, beside a factor of 1.2.
+pub(crate) const DELTA_MS_MIN: f64 = 5.0;
 /// With fewer requests in the window nothing is said about it.
 pub(crate) const COUNT_MIN: i64 = 50;
 /// Requests for a 95 % interval of the 90th percentile.
@@ -256,7 +257,7 @@ async fn regression(
         return Ok(None);
     }
     let method = format!(
-        "clipped CUSUM (k 1.5, h 12) over {} s points of p{:.0}, likelihood-ratio split with its 95 % interval",
+        "clipped CUSUM (k 1.5, h 12) over {} s points of p{:.0}, likelihood-ratio split with its 95 % interval, held against windows of its length in quiet time",
         onset.resolution / crate::time::SECOND,
         onset.quantile * 100.0
     );

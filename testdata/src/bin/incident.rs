@@ -3,9 +3,9 @@
 #![expect(clippy::print_stdout, reason = "a program that prints what it wrote")]
 
 use anyhow::{Context, Result};
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use std::path::PathBuf;
-use upriver_testdata::incidents::{Family, Incident, Options};
+use upriver_testdata::incidents::{Attributes, Family, Incident, Options};
 
 /// Writes a labelled incident as an importable case folder.
 #[derive(Debug, Parser)]
@@ -22,9 +22,30 @@ struct Arguments {
     /// Hours of healthy traffic before it begins; the number of spans stays.
     #[arg(long, default_value_t = 2)]
     history_hours: u32,
+    /// Attributes that no sender reports.
+    #[arg(long, value_enum)]
+    without: Option<Without>,
     /// Folder of the case; made if missing.
     #[arg(long, required_unless_present = "list")]
     out: Option<PathBuf>,
+}
+
+/// Attributes, as they are called on the command line.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Without {
+    PayloadSizes,
+    Versions,
+    Hosts,
+}
+
+impl From<Without> for Attributes {
+    fn from(without: Without) -> Self {
+        match without {
+            Without::PayloadSizes => Self::PayloadSizes,
+            Without::Versions => Self::Versions,
+            Without::Hosts => Self::Hosts,
+        }
+    }
 }
 
 fn main() -> Result<()> {
@@ -37,8 +58,11 @@ fn main() -> Result<()> {
     };
     let family = Family::named(name)
         .with_context(|| format!("unknown family {name}: --list prints the known ones"))?;
-    let options =
-        Options { history_hours: arguments.history_hours, ..Options::new(family, arguments.seed) };
+    let options = Options {
+        history_hours: arguments.history_hours,
+        without: arguments.without.map(Attributes::from),
+        ..Options::new(family, arguments.seed)
+    };
     let (summary, label) = Incident::new(options).write_case(out)?;
     println!(
         "{name} {}: {} spans, {} profiles, {} deploys; {}",

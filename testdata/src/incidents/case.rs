@@ -8,7 +8,7 @@ use super::label::{Effect, Expected, Label, Setting, Symptom};
 use super::profiles::{LENGTH, instants, record};
 use super::requests::{Player, Request, Sent, trace_state};
 use super::spans::text;
-use super::{Incident, Purpose, must_not_blame, random};
+use super::{Attributes, Incident, Purpose, must_not_blame, random};
 use crate::case_folder::{CaseError, Lines, make_folder, write_file, write_label};
 use crate::scenario::ProfileEntry;
 use crate::{incidents::meters, scenario::Deploy};
@@ -142,7 +142,7 @@ impl Incident {
             0 => "1.0.0",
             change => &self.world.changes.all[change - 1].version,
         };
-        let attributes = vec![
+        let mut attributes = vec![
             text("service.name", &of.name),
             text("service.version", version),
             text("service.instance.id", &format!("{}-{process}-{instance}", of.name)),
@@ -150,6 +150,12 @@ impl Incident {
             text("deployment.environment.name", ENVIRONMENT),
             text("telemetry.sdk.language", "go"),
         ];
+        let left_out = match self.options.without {
+            Some(Attributes::Versions) => "service.version",
+            Some(Attributes::Hosts) => "host.name",
+            Some(Attributes::PayloadSizes) | None => "",
+        };
+        attributes.retain(|attribute| attribute.key != left_out);
         let scope =
             InstrumentationScope { name: "http".to_owned(), ..InstrumentationScope::default() };
         ResourceSpans {

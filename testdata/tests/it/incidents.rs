@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use upriver_testdata::incidents::{Family, Incident, Label, Options};
+use upriver_testdata::incidents::{Attributes, Family, Incident, Label, Options};
 use upriver_testdata::scenario::Deploy;
 
 /// A case a tenth as large as usual.
@@ -265,4 +265,27 @@ fn parents_are_in_the_case_unless_their_telemetry_was_lost() {
     assert_eq!(orphans(Family::SlowCallee), 0);
     assert_eq!(orphans(Family::UninstrumentedCallee), 0);
     assert!(orphans(Family::TelemetryLoss) > 0);
+}
+
+#[test]
+fn attributes_are_left_out_and_nothing_else_changes() {
+    let with = |without| case(Options { without, ..small(Family::PayloadGrowth, 4) });
+    let whole = with(None);
+    let mentions = |case: &Case, key: &str| {
+        let text = zstd::decode_all(File::open(case.path.join("traces.jsonl.zst")).unwrap());
+        String::from_utf8(text.unwrap()).unwrap().matches(key).count()
+    };
+    for (without, key) in [
+        (Attributes::PayloadSizes, "http.response.body.size"),
+        (Attributes::Versions, "service.version"),
+        (Attributes::Hosts, "host.name"),
+    ] {
+        let less = with(Some(without));
+        assert!(mentions(&whole, key) > 0, "{key}");
+        assert_eq!(mentions(&less, key), 0, "{key}");
+        assert_eq!(less.label, whole.label);
+        let times =
+            |case: &Case| case.spans.iter().map(|(_, span)| start(span)).collect::<Vec<_>>();
+        assert_eq!(times(&less), times(&whole), "{key}");
+    }
 }

@@ -30,7 +30,7 @@ fn minutes(parts: &[(i64, i64, f64)]) -> Vec<Bin> {
 fn check(parts: &[(i64, i64, f64)], expected_minute: Option<i64>) {
     let bins = minutes(parts);
     let end = bins.last().expect("bins").end;
-    let onset = rise_of(&bins, end - 6 * HOUR, MINUTE);
+    let onset = rise_of(&bins, &bins, end - 6 * HOUR, MINUTE);
     let minute = onset.map(|onset| onset.onset.nanos() / MINUTE);
     assert_eq!(minute, expected_minute, "{parts:?}");
     if let Some(onset) = onset {
@@ -49,6 +49,14 @@ fn the_minute_of_the_rise_is_found_in_dense_and_sparse_traffic() {
 #[test]
 fn a_short_history_is_enough() {
     check(&[(8, 60, 20.0), (8, 60, 80.0)], Some(8));
+}
+
+#[test]
+fn a_small_rise_is_reported_once_it_has_lasted() {
+    check(&[(600, 60, 100.0), (4, 60, 160.0)], None);
+    check(&[(600, 60, 100.0), (6, 60, 160.0)], Some(600));
+    check(&[(600, 60, 100.0), (4, 60, 580.0)], None);
+    check(&[(600, 60, 100.0), (5, 60, 580.0)], Some(600));
 }
 
 #[test]
