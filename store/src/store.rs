@@ -14,6 +14,7 @@ mod local_rows;
 pub(crate) mod open;
 pub(crate) mod prepare;
 mod repairs;
+pub(crate) mod replay;
 mod stacks;
 pub(crate) mod state;
 #[cfg(test)]
