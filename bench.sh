@@ -7,6 +7,9 @@
 #   ./bench.sh stages                   the same from bytes to committed tables, stage by stage, without transport
 #   ./bench.sh store [--spans N ...]    commit throughput, bytes per span and five questions, beside DuckDB and
 #                                       ClickHouse (chDB) on the same rows; needs ../shared/bench for the rows
+#   ./bench.sh age [PART ...] [--days N ...]
+#                                       commits to old tables, an hour's questions with long history, freshness
+#                                       under full load, a start with 1 GiB in the log
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -28,8 +31,12 @@ case "$what" in
     cargo build --release --locked --package upriver-cli
     python3 testdata/bench_store/run.py --binary "$target/release/upriver" --cache "$target/bench-store" "$@"
     ;;
+  age)
+    cargo build --release --locked --package upriver-cli
+    python3 testdata/bench_age/run.py --binary "$target/release/upriver" "$@"
+    ;;
   *)
-    sed -n '2,9s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,13s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac

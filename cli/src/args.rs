@@ -212,7 +212,7 @@ pub(crate) enum RowFormat {
 /// `upriver import`
 #[derive(Debug, Args)]
 pub(crate) struct ImportArgs {
-    /// Files (OTLP JSON lines, pprof, deploy events; plain, .gz or .zst) or case folders
+    /// Files (OTLP JSON lines, pprof, deploy events; plain, .gz or .zst), case folders, or exports
     #[arg(required = true)]
     pub(crate) paths: Vec<PathBuf>,
     #[command(flatten)]
@@ -237,6 +237,9 @@ pub(crate) struct ExportArgs {
     /// Folder to write, new or empty
     #[arg(long, short, value_name = "DIR")]
     pub(crate) output: PathBuf,
+    /// Form of the files
+    #[arg(long, value_enum, default_value_t = ExportFormat::Case)]
+    pub(crate) format: ExportFormat,
     /// Compress lines with zstd
     #[arg(long)]
     pub(crate) compress: bool,
@@ -245,6 +248,15 @@ pub(crate) struct ExportArgs {
     pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) source: SourceArgs,
+}
+
+/// Forms of an export.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// What other tools take: OTLP JSON lines, pprof, deploy events
+    Case,
+    /// Every row of every table as it is, as Parquet
+    Parquet,
 }
 
 /// `upriver deploy`

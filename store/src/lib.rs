@@ -11,6 +11,7 @@
 //! | `place` | where tables lie: a folder or a bucket (feature `delta`) |
 //! | `verify` | whether files, statistics and rollups are what they should be (feature `delta`) |
 //! | `delta`, `compact`, `maintenance` | committed tables and their upkeep (feature `delta`) |
+//! | `table_file` | rows of a table in a file of their own, for exports (feature `delta`) |
 //! | `repair` | traces that came apart are put together (feature `delta`) |
 //! | `faults` | what tests let go wrong (feature `delta`) |
 //! | [`ids`], [`time`] | content hashes and instants |
@@ -52,6 +53,8 @@ pub mod schema;
 pub mod snapshot;
 #[cfg(feature = "delta")]
 pub mod store;
+#[cfg(feature = "delta")]
+pub mod table_file;
 #[cfg(test)]
 mod testing;
 pub mod time;

@@ -35,7 +35,7 @@ use crate::snapshot::DataFile;
 use crate::wal::sync_folder;
 
 /// Rows of a row group: large enough to compress, small enough that a page index prunes.
-const ROW_GROUP_ROWS: usize = 131_072;
+pub(crate) const ROW_GROUP_ROWS: usize = 131_072;
 /// The same of rollups, whose first columns are their time: a window reads little beside it, and
 /// histograms are most of what it reads.
 const ROLLUP_GROUP_ROWS: usize = 16_384;
@@ -326,7 +326,8 @@ fn group_rows(table: Table) -> usize {
     if table.is_rollup() { ROLLUP_GROUP_ROWS } else { ROW_GROUP_ROWS }
 }
 
-fn properties(
+/// How a file of a table is written, of so many rows.
+pub(crate) fn properties(
     table: Table,
     rows: usize,
     writing: Writing,

@@ -10,8 +10,9 @@ use crate::folder::DataFolder;
 use crate::record::{Decode, LogRecord};
 use crate::snapshot::{Snapshot, SnapshotSource};
 use crate::store::StoreOptions;
-use crate::store::open::{Replay, open_existing, passed};
+use crate::store::open::{open_existing, passed};
 use crate::store::prepare::Passed;
+use crate::store::replay::Replay;
 use crate::store::state::SharedState;
 use crate::wal;
 

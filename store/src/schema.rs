@@ -102,6 +102,13 @@ impl Table {
         self.definition().sort
     }
 
+    /// The column with a row's exact instant, where there is one beside `time`, which is in microseconds.
+    pub fn exact_time(self) -> Option<&'static str> {
+        let starts = matches!(self, Self::Spans | Self::Deploys);
+        let name = if starts { "start_unix_nano" } else { "time_unix_nano" };
+        self.columns().iter().any(|column| column.name == name).then_some(name)
+    }
+
     /// Whether rows are sums of others', of which two may be put together.
     pub fn is_rollup(self) -> bool {
         matches!(self, Self::OperationMinutes | Self::EdgeMinutes | Self::ProfileMinutes)

@@ -14,6 +14,7 @@ mod local_rows;
 pub(crate) mod open;
 pub(crate) mod prepare;
 mod repairs;
+pub(crate) mod replay;
 mod stacks;
 pub(crate) mod state;
 #[cfg(test)]
@@ -32,7 +33,7 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
 use self::commit::{CommitStep, Writers, table_error};
-pub use self::import::ImportOutcome;
+pub use self::import::{Chunk, ImportOutcome, ImportedRows};
 use self::state::SharedState;
 use crate::batch::{self, TableBatch};
 use crate::compact::{self, CompactReport, Selection};
@@ -229,17 +230,15 @@ impl Store {
         self.append(LogRecord { kind: local_rows::KIND, received, payload }, batches).await
     }
 
-    /// Adds a chunk of a source, such as `import:<hash of a file>`, straight to the tables. Chunks
-    /// come in rising order and are the same each time; what a table has already is skipped, so an
-    /// interrupted import is simply run again. `is_last` notes that the source is complete.
+    /// Adds a chunk of a source, such as `import:<hash of a file>`, straight to the tables. What a
+    /// table has already is skipped, so an interrupted import is simply run again.
     pub async fn import(
         &self,
         source: &str,
-        chunk: i64,
-        is_last: bool,
-        batches: Vec<TableBatch>,
+        chunk: Chunk,
+        rows: ImportedRows,
     ) -> Result<ImportOutcome, StoreError> {
-        self.core.import(source, chunk, is_last, batches).await
+        self.core.import(source, chunk, rows).await
     }
 
     /// Whether all of the source is in the tables.
@@ -400,16 +399,20 @@ impl Core {
 
 /// Rows that do not fit their table would fail every commit, so they are refused here.
 fn check_rows(batches: &[TableBatch]) -> Result<(), StoreError> {
-    for TableBatch { table, rows } in batches {
-        let problem = if table.is_rollup() {
-            "its rows are derived from others"
-        } else if !batch::is_of(*table, rows) {
-            "the rows have other columns"
-        } else {
-            continue;
-        };
-        let source = ArrowError::SchemaError(problem.to_owned());
-        return Err(StoreError::Rows { table: *table, source });
+    match batches.iter().find(|batch| batch.table.is_rollup()) {
+        Some(batch) => Err(unfit(batch.table, "its rows are derived from others")),
+        None => check_columns(batches),
     }
-    Ok(())
+}
+
+/// Rows have the columns of their tables.
+fn check_columns(batches: &[TableBatch]) -> Result<(), StoreError> {
+    match batches.iter().find(|batch| !batch::is_of(batch.table, &batch.rows)) {
+        Some(batch) => Err(unfit(batch.table, "the rows have other columns")),
+        None => Ok(()),
+    }
+}
+
+fn unfit(table: Table, problem: &str) -> StoreError {
+    StoreError::Rows { table, source: ArrowError::SchemaError(problem.to_owned()) }
 }

@@ -26,8 +26,18 @@ class Server:
     """A running server over a data folder."""
 
     def __init__(self, processes, binary, data):
-        self.processes = processes
-        _grpc, self.otlp, self.api = serve(processes, binary, data)
+        _grpc, otlp, api = serve(processes, binary, data)
+        self.reach(processes, otlp, api)
+
+    @classmethod
+    def running(cls, processes, otlp, api):
+        """One that was started already."""
+        server = cls.__new__(cls)
+        server.reach(processes, otlp, api)
+        return server
+
+    def reach(self, processes, otlp, api):
+        self.processes, self.otlp, self.api = processes, otlp, api
         self.pid = processes.running["upriver"].pid
         self.connection = http.client.HTTPConnection(self.api)
 

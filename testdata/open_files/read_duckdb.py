@@ -43,6 +43,8 @@ def condition(question):
 
 
 def of_files(table):
+    if table.is_export:
+        return f"read_parquet({table.paths!r})"
     return f"read_parquet({table.paths!r}, hive_partitioning = true, hive_types = {{'date': DATE}})"
 
 

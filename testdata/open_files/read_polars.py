@@ -6,7 +6,10 @@ import reader
 
 
 def read(_, table):
-    scan = polars.scan_delta(str(table.folder))
+    if table.is_export:
+        scan = polars.scan_parquet(table.paths)
+    else:
+        scan = polars.scan_delta(str(table.folder))
     rows = scan.collect()
     found = {"rows": rows.height}
     for leaf in figures.leaves(table.columns):

@@ -40,6 +40,8 @@ class Asked:
     def __init__(self, folder, columns, files, questions):
         self.folder, self.columns = Path(folder), columns
         self.paths = [str(self.folder / file) for file in files]
+        # Files of an export have their date as a column, and no log beside them.
+        self.is_export = not (self.folder / "_delta_log").exists()
         self.questions = [Question(*question) for question in questions]
 
 

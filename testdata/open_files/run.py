@@ -87,6 +87,7 @@ class Case:
         found += self.compare("as committed", self.data, tables, ours)
         found += self.check_itself(tables, ours)
         found += self.check_pointer()
+        found += self.check_export(tables, ours)
         self.upriver("storage", "compact", "--data", self.data)
         compacted = self.tables()
         fewer = sum(len(of.files) for of in compacted.values())
@@ -187,6 +188,36 @@ class Case:
             ]
             say(f"spoiled, {way}: noticed in {len(theirs) - len(unnoticed)} tables")
             found += [f"{way} does not notice that {name} was spoiled" for name in unnoticed]
+        return found
+
+    def check_export(self, tables, ours):
+        """An export of everything as Parquet has what the tables have, for DuckDB and Polars too."""
+        folder = self.folder / "export"
+        always = ["--from", "1700-01-01T00:00:00Z", "--to", "2300-01-01T00:00:00Z"]
+        where = ["--data", self.data, "--output", folder]
+        self.upriver("export", "--format", "parquet", *always, *where)
+        listed = json.loads((folder / "bundle.json").read_text())["files"]
+        asked = {
+            name: {
+                "folder": str(folder / name),
+                "columns": table.columns,
+                "files": [
+                    file["name"].removeprefix(f"{name}/") for file in listed if file["of"] == name
+                ],
+                "questions": [question[:3] for question in ours[name]["questions"]],
+            }
+            for name, table in tables.items()
+        }
+        found = []
+        for script in ("read_duckdb.py", "read_polars.py"):
+            for way, theirs in self.reader(script, {"tables": asked}).items():
+                faults = []
+                for name in tables:
+                    expected = expectation(ours[name])
+                    figures = {key: theirs[name][key] for key in theirs[name] if key in expected}
+                    faults += differences(name, expected, figures)
+                say(f"exported, {way}: {len(theirs)} tables, {len(faults)} differ")
+                found += [f"exported, {way}: {fault}" for fault in faults]
         return found
 
     def check_pointer(self):

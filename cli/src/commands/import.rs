@@ -1,22 +1,24 @@
-//! `upriver import`: files and case folders into a data folder, each file once.
+//! `upriver import`: files, case folders and exports into a data folder, each file once.
 //!
 //! A file is known by the hash of its bytes. It is checked to its end before any of it is committed,
 //! so a bad record leaves nothing behind, and what was committed when an import was cut off is not
 //! committed again by the next one.
 
 mod decode;
+mod tables;
 mod unit;
 
 use anyhow::Context;
 use indicatif::ProgressBar;
 use upriver_store::batch::TableBatch;
-use upriver_store::store::Store;
+use upriver_store::store::{Chunk, ImportedRows, Store};
 
 use crate::args::ImportArgs;
 use crate::output::Output;
 use crate::run::Outcome;
 
 use decode::Decoder;
+use tables::Tables;
 use unit::Unit;
 
 /// Rows held in memory between commits.
@@ -24,16 +26,39 @@ const CHUNK_BYTES_MAX: usize = 512 << 20;
 
 /// Imports every file that is not in yet.
 pub(crate) async fn run(args: ImportArgs, output: &mut Output<'_>) -> anyhow::Result<Outcome> {
-    let mut units = Vec::new();
+    let mut found = Vec::new();
     for path in &args.paths {
-        units.extend(unit::find(path, args.service.as_deref())?);
+        found.push(match tables::find(path)? {
+            Some(tables) => Found::Tables(tables),
+            None => Found::Units(unit::find(path, args.service.as_deref())?),
+        });
     }
     let store = Store::open(args.tables.options(), upriver_ingest::replay()).await?;
-    let imported = import_all(&store, &units, output).await;
+    let imported = import_found(&store, &found, output).await;
     let closed = store.close().await;
     imported?;
     closed.context("could not close the data folder")?;
     Ok(Outcome::Done)
+}
+
+/// What a path leads to.
+enum Found {
+    Units(Vec<Unit>),
+    Tables(Tables),
+}
+
+async fn import_found(
+    store: &Store,
+    found: &[Found],
+    output: &mut Output<'_>,
+) -> anyhow::Result<()> {
+    for found in found {
+        match found {
+            Found::Units(units) => import_all(store, units, output).await?,
+            Found::Tables(tables) => tables.import(store, output).await?,
+        }
+    }
+    Ok(())
 }
 
 async fn import_all(store: &Store, units: &[Unit], output: &mut Output<'_>) -> anyhow::Result<()> {
@@ -88,7 +113,8 @@ async fn import(
         ahead = next_chunk(&mut checked, progress)?;
     }
     if is_single {
-        store.import(source, 0, true, first).await?;
+        let chunk = Chunk { number: 0, is_last: true };
+        store.import(source, chunk, ImportedRows::Received(first)).await?;
         return Ok(checked.taken().clone());
     }
     drop(first);
@@ -97,7 +123,8 @@ async fn import(
     for number in 0.. {
         let next = next_chunk(&mut decoder, progress)?;
         let is_last = next.is_empty();
-        store.import(source, number, is_last, chunk).await?;
+        let rows = ImportedRows::Received(chunk);
+        store.import(source, Chunk { number, is_last }, rows).await?;
         if is_last {
             break;
         }

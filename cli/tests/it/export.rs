@@ -1,5 +1,7 @@
 //! `upriver export`: what it writes gives the same rows again, and what it refuses.
 
+mod tables;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

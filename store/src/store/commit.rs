@@ -70,19 +70,36 @@ impl Core {
         sequence: u64,
     ) -> Result<(), StoreError> {
         let mut writers = self.writers.lock().await;
-        self.resolve_doubts(&mut writers).await?;
-        let core = Arc::clone(self);
-        let rows = blocking::run("preparing a commit", move || core.shared.rows_up_to(sequence));
-        let rows = rows.await??;
-        self.reached(CommitStep::Prepared)?;
-        self.write(&mut writers, rows, sequence).await?;
-        self.shared.lock().all_passed(sequence);
-        self.shared.forget_snapshot();
-        self.reached(CommitStep::AllPassed)?;
+        self.commit_rows(&mut writers, sequence).await?;
         wal.passed(sequence).await?;
         self.reached(CommitStep::LogShortened)?;
         self.count_commits().commits += 1;
         Ok(())
+    }
+
+    /// Commits everything up to this sequence while the rest of the log is still read. The log is
+    /// shortened by the first commit after that.
+    pub(super) async fn commit_replayed(self: &Arc<Self>, sequence: u64) -> Result<(), StoreError> {
+        let mut writers = self.writers.lock().await;
+        self.commit_rows(&mut writers, sequence).await?;
+        self.count_commits().commits += 1;
+        Ok(())
+    }
+
+    async fn commit_rows(
+        self: &Arc<Self>,
+        writers: &mut Writers,
+        sequence: u64,
+    ) -> Result<(), StoreError> {
+        self.resolve_doubts(writers).await?;
+        let core = Arc::clone(self);
+        let rows = blocking::run("preparing a commit", move || core.shared.rows_up_to(sequence));
+        let rows = rows.await??;
+        self.reached(CommitStep::Prepared)?;
+        self.write(writers, rows, sequence).await?;
+        self.shared.lock().all_passed(sequence);
+        self.shared.forget_snapshot();
+        self.reached(CommitStep::AllPassed)
     }
 
     async fn write(

@@ -3,20 +3,20 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::commit::{TableWriter, Writers, committed, table_error};
 use super::prepare::{Enricher, Passed};
+use super::replay::StoreReplay;
 use super::state::{SharedState, State};
-use super::{Core, Store, StoreOptions, local_rows};
-use crate::batch::TableBatch;
+use super::{Core, Store, StoreOptions};
 use crate::blocking;
 use crate::delta::{TableError, TableHandle};
 use crate::error::StoreError;
 use crate::folder::{DataFolder, FolderLock};
-use crate::hot_buffer::HotBatch;
-use crate::record::{Decode, LogRecord};
+use crate::record::Decode;
 use crate::schema::Table;
 use crate::wal::{self, Recovered, Wal, WalOptions};
 
@@ -29,71 +29,72 @@ impl Store {
         let (lock, node) = blocking::run("locking the folder", claim).await??;
         let tables = open_tables(&folder).await?;
         let passed = passed(&tables, &node).await?;
-        let replay = Replay::new(decode, passed.clone(), options.wal_repair);
-        let wal_folder = folder.wal()?.to_owned();
+        let core = core(options, folder, node, (tables, passed.clone()));
+        let replay = StoreReplay::new(Arc::clone(&core), decode, passed.clone(), Handle::current());
+        let wal_folder = core.folder.wal()?.to_owned();
         let recover = move || replay.recover(&wal_folder);
-        let (replay, recovered) = blocking::run("replaying the log", recover).await??;
-        let opened = Opened { folder, lock, node, tables, replay, recovered };
-        opened.start(options).await
+        let recovered = blocking::run("replaying the log", recover).await??;
+        start(core, lock, &passed, recovered).await
     }
 }
 
-/// All parts of a store that is about to start.
-struct Opened {
+/// A store that shows what its tables have.
+fn core(
+    options: StoreOptions,
     folder: DataFolder,
-    lock: FolderLock,
     node: String,
-    tables: BTreeMap<Table, TableHandle>,
-    replay: Replay,
-    recovered: Recovered,
+    (tables, passed): (BTreeMap<Table, TableHandle>, Passed),
+) -> Arc<Core> {
+    let mut state = State::new(passed);
+    let writers = writers(tables, &mut state);
+    Arc::new(Core {
+        shared: SharedState::new(folder.clone(), state, Enricher::default()),
+        folder,
+        node,
+        options,
+        writers: tokio::sync::Mutex::new(writers),
+        over_limit: Notify::new(),
+        commits: Mutex::default(),
+        upkeep: Mutex::default(),
+        leases: Mutex::default(),
+        repairer: tokio::sync::Mutex::default(),
+        repaired: Mutex::default(),
+        #[cfg(test)]
+        stop_at: Mutex::new(None),
+    })
 }
 
-impl Opened {
-    async fn start(self, options: StoreOptions) -> Result<Store, StoreError> {
-        let Self { folder, lock, node, tables, replay, mut recovered } = self;
-        let has_log = !recovered.closed.is_empty();
-        let Replay { mut state, enricher, passed, .. } = replay;
-        let newest_committed = Table::ALL.map(|table| passed.of(table)).into_iter().max();
-        let after_committed = newest_committed.unwrap_or(0) + 1;
-        // The log lost its end, which was committed already (no sync, then a loss of power), or
-        // something in it could not be read.
-        let has_hole = after_committed > recovered.next_sequence || recovered.was_repaired;
-        recovered.next_sequence = recovered.next_sequence.max(after_committed);
-        let newest = recovered.next_sequence - 1;
-
-        let is_all_committed = state.hot.newest().is_none();
-        let writers = writers(tables, &mut state);
-        let wal_options = WalOptions {
-            folder: folder.wal()?.to_owned(),
-            durability: options.durability,
-            compression: options.wal_compression,
-            segment_bytes_max: wal::SEGMENT_BYTES_MAX,
-            disk: wal::Disk::with(&options.faults),
-        };
-        let core = Arc::new(Core {
-            shared: SharedState::new(folder.clone(), state, enricher),
-            folder,
-            node,
-            options,
-            writers: tokio::sync::Mutex::new(writers),
-            over_limit: Notify::new(),
-            commits: Mutex::default(),
-            upkeep: Mutex::default(),
-            leases: Mutex::default(),
-            repairer: tokio::sync::Mutex::default(),
-            repaired: Mutex::default(),
-            #[cfg(test)]
-            stop_at: Mutex::new(None),
-        });
-        let delivered = Arc::clone(&core);
-        let wal = Wal::start(wal_options, recovered, move |rows| delivered.deliver(rows))?;
-        let store = Store { core, wal, _lock: lock };
-        if has_log && (has_hole || is_all_committed) {
-            store.core.commit_up_to(&store.wal, newest).await?;
-            store.wal.clear(newest).await?;
-        }
-        Ok(store)
+/// Goes on behind what was replayed. `passed` is what the tables had before.
+async fn start(
+    core: Arc<Core>,
+    lock: FolderLock,
+    passed: &Passed,
+    mut recovered: Recovered,
+) -> Result<Store, StoreError> {
+    let has_log = !recovered.closed.is_empty();
+    let newest_committed = Table::ALL.map(|table| passed.of(table)).into_iter().max();
+    let after_committed = newest_committed.unwrap_or(0) + 1;
+    // The log lost its end, which was committed already (no sync, then a loss of power), or
+    // something in it could not be read.
+    let has_hole = after_committed > recovered.next_sequence || recovered.was_repaired;
+    recovered.next_sequence = recovered.next_sequence.max(after_committed);
+    let newest = recovered.next_sequence - 1;
+    let is_all_committed = core.shared.lock().hot.newest().is_none();
+    let wal_options = WalOptions {
+        folder: core.folder.wal()?.to_owned(),
+        durability: core.options.durability,
+        compression: core.options.wal_compression,
+        segment_bytes_max: wal::SEGMENT_BYTES_MAX,
+        disk: wal::Disk::with(&core.options.faults),
+    };
+    let delivered = Arc::clone(&core);
+    let wal = Wal::start(wal_options, recovered, move |rows| delivered.deliver(rows))?;
+    let store = Store { core, wal, _lock: lock };
+    if has_log && (has_hole || is_all_committed) {
+        store.core.commit_up_to(&store.wal, newest).await?;
+        store.wal.clear(newest).await?;
     }
+    Ok(store)
 }
 
 fn writers(tables: BTreeMap<Table, TableHandle>, state: &mut State) -> Writers {
@@ -156,68 +157,4 @@ pub(crate) async fn passed(
         passed.advance(*table, committed(*table, handle, node).await?);
     }
     Ok(passed)
-}
-
-/// The log on its way back into the hot buffer.
-pub(crate) struct Replay {
-    decode: Decode,
-    passed: Passed,
-    /// Whether what cannot be decoded is left out.
-    repair: bool,
-    pub(crate) state: State,
-    pub(crate) enricher: Enricher,
-}
-
-impl Replay {
-    pub(crate) fn new(decode: Decode, passed: Passed, repair: bool) -> Self {
-        let state = State::new(passed.clone());
-        Self { decode, passed, repair, state, enricher: Enricher::default() }
-    }
-
-    fn recover(mut self, wal_folder: &std::path::Path) -> Result<(Self, Recovered), StoreError> {
-        let repair = self.repair;
-        let recovered = wal::recover(wal_folder, repair, |frame| {
-            let record = frame.record();
-            self.add(frame.sequence, frame.kind, record.map_err(|error| error.to_string()))
-        })?;
-        Ok((self, recovered))
-    }
-
-    /// Keeps the rows that some table lacks; all spans may be somebody's parent.
-    pub(crate) fn add(
-        &mut self,
-        sequence: u64,
-        kind: u8,
-        record: Result<LogRecord, String>,
-    ) -> Result<(), StoreError> {
-        let decoded = record.and_then(|record| {
-            let rows = decode_record(&self.decode, &record).map_err(|failure| failure.0)?;
-            Ok(HotBatch::new(sequence, record.received, rows))
-        });
-        let batch = match decoded {
-            Ok(batch) => batch,
-            Err(reason) if self.repair => {
-                tracing::error!(sequence, kind, reason, "leaving out a record of the log");
-                return Ok(());
-            }
-            Err(reason) => return Err(StoreError::Undecodable { sequence, kind, reason }),
-        };
-        if self.passed.needs(&batch) {
-            self.state.hot.push(batch);
-        } else {
-            self.enricher.learn_batch(&batch);
-        }
-        Ok(())
-    }
-}
-
-fn decode_record(
-    decode: &Decode,
-    record: &LogRecord,
-) -> Result<Vec<TableBatch>, crate::record::DecodeFailure> {
-    if record.kind == local_rows::KIND {
-        local_rows::decode(&record.payload)
-    } else {
-        decode(record)
-    }
 }

@@ -117,13 +117,13 @@ impl Enricher {
         for batch in batches {
             let lacks = |table: Table| batch.sequence > passed.of(table);
             for rows in &batch.rows {
-                sorter.add(&self.index, rows, lacks);
+                sorter.add(rows, lacks, |batch| completed(&self.index, batch));
             }
             if lacks(Table::EdgeMinutes) {
                 sorter.size_minutes.extend(batch.size_minutes.get().cloned());
             }
         }
-        sorter.finish()
+        distinct_stacks(sorter.finish()?)
     }
 
     /// The rows of an import, for the tables that lack them.
@@ -135,11 +135,52 @@ impl Enricher {
     ) -> Result<Rows, StoreError> {
         let mut sorter = Sorter::default();
         sorter.size_minutes.extend(size_minutes.filter(|_| lacks(Table::EdgeMinutes)));
-        for rows in batches {
-            sorter.add(&self.index, rows, &lacks);
+        for batch in batches {
+            sorter.add(batch, &lacks, |batch| completed(&self.index, batch));
         }
-        sorter.finish()
+        distinct_stacks(sorter.finish()?)
     }
+}
+
+/// Rows that were rows of tables already, for the tables that lack them: they stay as they are, and
+/// minutes are rolled up from them. `frames` say of which families the functions of their stacks are.
+pub(crate) fn stored_rows(
+    batches: &[TableBatch],
+    frames: &[RecordBatch],
+    lacks: impl Fn(Table) -> bool,
+) -> Result<Rows, StoreError> {
+    let mut sorter = Sorter::default();
+    sorter.profile_frames.extend_from_slice(frames);
+    for batch in batches {
+        sorter.add(batch, &lacks, |batch| batch.rows.clone());
+    }
+    sorter.finish()
+}
+
+/// The tables that get rows from [`stored_rows`] beside their own. Sizes of metrics come as minutes.
+pub(crate) fn derived_of_stored(batch: &TableBatch) -> &'static [Table] {
+    match batch.table {
+        Table::Spans | Table::PayloadSizes | Table::ProfileSamples => derived(batch),
+        _ => &[],
+    }
+}
+
+/// Rows with what the index knows filled in.
+fn completed(index: &TraceIndex, batch: &TableBatch) -> RecordBatch {
+    match batch.table {
+        Table::Spans => index.enrich_spans(&batch.rows),
+        Table::PayloadSizes => index.enrich_payload_sizes(&batch.rows),
+        _ => batch.rows.clone(),
+    }
+}
+
+/// Every stack once a day.
+fn distinct_stacks(mut all: Rows) -> Result<Rows, StoreError> {
+    for (table, rows) in &mut all {
+        let distinct = stacks::distinct(*table, std::mem::take(rows));
+        *rows = distinct.map_err(|source| StoreError::Rows { table: *table, source })?;
+    }
+    Ok(all)
 }
 
 /// What metrics of body sizes add to edges; `None` where there is none of them.
@@ -164,17 +205,18 @@ struct Sorter {
 }
 
 impl Sorter {
-    fn add(&mut self, index: &TraceIndex, batch: &TableBatch, lacks: impl Fn(Table) -> bool) {
+    fn add(
+        &mut self,
+        batch: &TableBatch,
+        lacks: impl Fn(Table) -> bool,
+        complete: impl FnOnce(&TableBatch) -> RecordBatch,
+    ) {
         let table = batch.table;
         let is_wanted = lacks(table) || derived(batch).iter().any(|derived| lacks(*derived));
         if !is_wanted || batch.rows.num_rows() == 0 {
             return;
         }
-        let rows = match table {
-            Table::Spans => index.enrich_spans(&batch.rows),
-            Table::PayloadSizes => index.enrich_payload_sizes(&batch.rows),
-            _ => batch.rows.clone(),
-        };
+        let rows = complete(batch);
         if table == Table::Spans && lacks(Table::OperationMinutes) {
             self.operation_spans.push(rows.clone());
         }
@@ -196,25 +238,22 @@ impl Sorter {
     }
 
     fn finish(self) -> Result<Rows, StoreError> {
-        let mut all = Rows::new();
-        for (table, rows) in self.rows {
-            let rows = stacks::distinct(table, rows);
-            all.insert(table, rows.map_err(|source| StoreError::Rows { table, source })?);
-        }
+        let mut all = self.rows;
+        let mut add = |table, rows| all.entry(table).or_default().extend(rows);
         if !self.operation_spans.is_empty() {
             let rows = rollup::operation_minutes(&self.operation_spans);
-            all.insert(Table::OperationMinutes, non_empty(rows));
+            add(Table::OperationMinutes, non_empty(rows));
         }
         let has_calls = !self.edge_spans.is_empty() || !self.edge_payload_sizes.is_empty();
         if has_calls || !self.size_minutes.is_empty() {
             let rows = rollup::edge_minutes(&self.edge_spans, &self.edge_payload_sizes);
             let mut edges = non_empty(rows);
             edges.extend(non_empty(merged(Table::EdgeMinutes, &self.size_minutes)?));
-            all.insert(Table::EdgeMinutes, edges);
+            add(Table::EdgeMinutes, edges);
         }
         if !self.profile_samples.is_empty() {
             let rows = rollup::profile_minutes(&self.profile_samples, &self.profile_frames);
-            all.insert(Table::ProfileMinutes, non_empty(rows));
+            add(Table::ProfileMinutes, non_empty(rows));
         }
         Ok(all)
     }

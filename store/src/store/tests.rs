@@ -7,6 +7,7 @@ mod crash;
 mod full_disk;
 mod import;
 mod repair;
+mod replay;
 mod size_metrics;
 
 use std::collections::BTreeMap;

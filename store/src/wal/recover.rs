@@ -36,8 +36,11 @@ pub(crate) fn recover(
 ) -> Result<Recovered, StoreError> {
     let mut recovery = Recovery { repair, recovered: Recovered::default() };
     let segments = list(folder)?;
-    let last = segments.last().cloned();
-    for segment in segments {
+    let (last, count) = (segments.last().cloned(), segments.len());
+    for (segment, number) in segments.into_iter().zip(1..) {
+        if count > 1 {
+            tracing::info!(name: "store.wal.replay", segment = number, of = count, "store.wal.replay");
+        }
         let is_last = last.as_ref() == Some(&segment);
         let Some(scan) = segment.scan()? else { continue };
         recovery.expect(&segment)?;

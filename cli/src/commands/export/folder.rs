@@ -35,6 +35,12 @@ pub(super) struct Written {
     pub(super) records: u64,
     /// What they are.
     pub(super) of: &'static str,
+    /// The file's hash in hexadecimal, of rows of a table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sha256: Option<String>,
+    /// Whether its rows are made again of other rows when they are imported.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) derived: Option<bool>,
 }
 
 /// What the folder is, for people and scripts.
@@ -42,6 +48,9 @@ pub(super) struct Written {
 pub(super) struct Manifest {
     schema: &'static str,
     version: &'static str,
+    /// `parquet` where the files are rows of tables.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    format: Option<&'static str>,
     /// The diagnosis that the data is for.
     #[serde(skip_serializing_if = "Option::is_none")]
     diagnosis: Option<String>,
@@ -55,7 +64,12 @@ impl Manifest {
     pub(super) fn of_range(from: Timestamp, to: Timestamp) -> Self {
         let (from, to) = (from.to_string(), to.to_string());
         let version = env!("CARGO_PKG_VERSION");
-        Self { schema: SCHEMA, version, diagnosis: None, from, to, files: Vec::new() }
+        Self { schema: SCHEMA, version, format: None, diagnosis: None, from, to, files: Vec::new() }
+    }
+
+    /// Of rows of tables.
+    pub(super) fn of_tables(from: Timestamp, to: Timestamp) -> Self {
+        Self { format: Some("parquet"), ..Self::of_range(from, to) }
     }
 
     /// Of what a diagnosis read.
@@ -92,13 +106,34 @@ impl Draft {
     /// A file of records, made when the first one comes.
     pub(super) fn lines(&mut self, name: &str, of: &'static str) -> Records<'_> {
         let suffix = if self.is_compressed { ".zst" } else { "" };
-        let written = Written { name: format!("{name}{suffix}"), records: 0, of };
+        let name = format!("{name}{suffix}");
+        let written = Written { name, records: 0, of, sha256: None, derived: None };
         Records { draft: self, written, file: None }
     }
 
     /// A whole file that is not records.
     pub(super) fn file(&self, name: &str, bytes: &[u8]) -> anyhow::Result<()> {
         write(&self.path.join(name), bytes)
+    }
+
+    /// A new file in a folder of its own, to be added once it is written.
+    pub(super) fn create(&self, name: &str) -> anyhow::Result<File> {
+        let path = self.path.join(name);
+        let failed = || format!("could not write `{}`", path.display());
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).with_context(failed)?;
+        }
+        File::create_new(&path).with_context(failed)
+    }
+
+    /// Adds a file that was written and synced.
+    pub(super) fn add(&mut self, written: Written) {
+        self.files.push(written);
+    }
+
+    /// The folder that it becomes.
+    pub(super) fn output(&self) -> &Path {
+        &self.output
     }
 
     /// The files so far.

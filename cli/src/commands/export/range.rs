@@ -40,10 +40,22 @@ impl Range {
 
     /// The range with this much more on both sides.
     pub(super) fn widened(self, nanos: i64) -> Self {
-        Self {
-            first: self.first.saturating_sub(nanos).max(i64::MIN + MICROSECOND),
-            last: self.last.saturating_add(nanos),
-        }
+        self.begun_earlier(nanos).ended_later(nanos)
+    }
+
+    /// The range with this much more before it.
+    pub(super) fn begun_earlier(self, nanos: i64) -> Self {
+        Self { first: self.first.saturating_sub(nanos).max(i64::MIN + MICROSECOND), ..self }
+    }
+
+    /// The range with this much more after it.
+    pub(super) fn ended_later(self, nanos: i64) -> Self {
+        Self { last: self.last.saturating_add(nanos), ..self }
+    }
+
+    /// What of the range lies in another; it may be empty.
+    pub(super) fn within(self, other: Self) -> Self {
+        Self { first: self.first.max(other.first), last: self.last.min(other.last) }
     }
 
     /// The whole days that the range is in.
@@ -67,7 +79,7 @@ impl Range {
     pub(super) fn condition(self, table: Table) -> String {
         let time = |nanos| literal::timestamp(UnixNanos(nanos));
         let coarse = format!("time >= {} AND time <= {}", time(self.first), time(self.last));
-        match instant(table) {
+        match table.exact_time() {
             Some(column) => {
                 format!("{coarse} AND {column} >= {} AND {column} <= {}", self.first, self.last)
             }
@@ -84,14 +96,6 @@ impl Range {
         let middle = (first + (last - first) / 2) * MICROSECOND + MICROSECOND - 1;
         Some((Self { last: middle, ..self }, Self { first: middle + 1, ..self }))
     }
-}
-
-/// The column with a row's exact instant, where there is one beside `time`.
-fn instant(table: Table) -> Option<&'static str> {
-    let has = |name| table.columns().iter().any(|column| column.name == name);
-    let starts = matches!(table, Table::Spans | Table::Deploys);
-    let name = if starts { "start_unix_nano" } else { "time_unix_nano" };
-    has(name).then_some(name)
 }
 
 /// What a row brings with it, in rows.
@@ -134,7 +138,7 @@ async fn slices(source: &Source, table: Table, range: Range) -> anyhow::Result<V
 async fn held(source: &Source, table: Table, range: Range) -> anyhow::Result<Option<(Range, i64)>> {
     // The microsecond of the last row is taken whole, for tables without a column for nanoseconds.
     let nanos = format!("arrow_cast(time, 'Int64') * {MICROSECOND}");
-    let exact = instant(table);
+    let exact = table.exact_time();
     let first = format!("min({})", exact.unwrap_or(&nanos));
     let last = exact.map_or_else(
         || format!("max({nanos}) + {}", MICROSECOND - 1),

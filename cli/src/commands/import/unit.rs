@@ -130,7 +130,7 @@ pub(super) fn find(path: &Path, service: Option<&str>) -> anyhow::Result<Vec<Uni
     }
     if units.is_empty() {
         return Err(anyhow!("`{}` holds none of the files of a case", path.display())).hint(
-            "a case has some of traces.jsonl, metrics.jsonl, logs.jsonl, profiles.jsonl, deploys.jsonl, plain, .gz or .zst",
+            "a case has some of traces.jsonl, metrics.jsonl, logs.jsonl, profiles.jsonl, deploys.jsonl, plain, .gz or .zst; an export as Parquet has a bundle.json",
         );
     }
     Ok(units)
@@ -144,6 +144,10 @@ fn sniff(path: &Path) -> anyhow::Result<Kind> {
     let mut start = Vec::new();
     let read = open(path)?.take(SNIFFED_BYTES).read_to_end(&mut start);
     read.with_context(|| format!("could not read `{}`", path.display()))?;
+    if start.starts_with(b"PAR1") {
+        return Err(anyhow!("`{}` is a Parquet file by itself", path.display()))
+            .hint("name the folder of an export (`upriver export --format parquet`)");
+    }
     let text = String::from_utf8_lossy(&start);
     if !text.trim_start_matches('\u{feff}').trim_start().starts_with(['{', '[']) {
         return Ok(Kind::Pprof);

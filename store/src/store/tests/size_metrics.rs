@@ -77,11 +77,13 @@ async fn an_import_counts_for_itself_and_once() {
     append_all(&store, &points(20..=21)).await;
     let chunk = |seconds| {
         let records = points(seconds);
-        records.iter().flat_map(|record| decode_call(record).unwrap()).collect::<Vec<_>>()
+        let rows = records.iter().flat_map(|record| decode_call(record).unwrap());
+        ImportedRows::Received(rows.collect())
     };
+    let [one, two] = [(0, false), (1, true)].map(|(number, is_last)| Chunk { number, is_last });
     for _ in 0..2 {
-        store.import("import:1", 0, false, chunk(1..=3)).await.unwrap();
-        store.import("import:1", 1, true, chunk(4..=5)).await.unwrap();
+        store.import("import:1", one, chunk(1..=3)).await.unwrap();
+        store.import("import:1", two, chunk(4..=5)).await.unwrap();
         assert_eq!(measured(&store), Some((1 + 4, 250)));
     }
 }
