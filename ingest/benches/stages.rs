@@ -26,7 +26,7 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 const RECEIVED: UnixNanos = UnixNanos(1_795_226_603_510_000_123);
 const REQUEST_SPANS: usize = 500;
-/// Requests that are committed together: rows of 60 MB, less than a server commits early.
+/// Requests that are committed together: rows of 33 MB, less than a server commits early.
 const REQUESTS: u64 = 80;
 const COMMITS: u64 = 8;
 /// Requests that wait for one sync of the log.

@@ -14,6 +14,7 @@ use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field};
 use upriver_store::batch::TableBatch;
 use upriver_store::schema::{Kind, Table, link_fields};
+use upriver_store::text_column::FoldedTextBuilder;
 use upriver_store::time::UnixNanos;
 
 /// Rows that a builder makes room for at once. A request may announce any number of them.
@@ -134,14 +135,13 @@ sparse_builder! {
     BinaryBuilder::with_capacity
 }
 
-impl TextBuilder {
-    /// Adds a value to so many rows.
-    pub(crate) fn append_repeated(&mut self, value: Option<&str>, rows: usize) {
-        match (value, rows) {
-            (_, 0) => {}
-            (None, rows) => self.append_nulls(rows),
-            (Some(value), rows) => self.begin(value.len()).append_value_n(value, rows),
-        }
+impl ColumnBuilder for FoldedTextBuilder {
+    fn with_rows(rows: usize) -> Self {
+        Self::with_rows(rows.min(ROOM_ROWS_MAX))
+    }
+
+    fn column(&mut self) -> ArrayRef {
+        Arc::new(std::mem::take(self).finish())
     }
 }
 

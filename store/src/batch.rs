@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, MapArray, RecordBatch, StructArray};
 use arrow::compute::take;
+use arrow::datatypes::DataType;
 use arrow::error::ArrowError;
 
-use crate::schema::Table;
+use crate::schema::{Kind, Table};
 
 /// Rows of one table, in its schema or as they arrive.
 #[derive(Clone, Debug)]
@@ -42,38 +43,59 @@ pub(crate) fn unfolded(table: Table, rows: &RecordBatch) -> Result<RecordBatch, 
     if rows.schema().fields() == schema.fields() {
         return Ok(rows.clone());
     }
-    let columns = rows.columns().iter().map(|column| -> Result<ArrayRef, ArrowError> {
-        match column.as_any_dictionary_opt() {
-            Some(folded) => take(folded.values(), folded.keys(), None),
-            None => Ok(Arc::clone(column)),
-        }
+    let columns = rows.columns().iter().map(|column| match column.as_map_opt() {
+        Some(map) => unfolded_attributes(map),
+        None => unfolded_column(column),
     });
     RecordBatch::try_new(schema, columns.collect::<Result<_, _>>()?)
 }
 
+fn unfolded_column(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    match column.as_any_dictionary_opt() {
+        Some(folded) => take(folded.values(), folded.keys(), None),
+        None => Ok(Arc::clone(column)),
+    }
+}
+
+fn unfolded_attributes(map: &MapArray) -> Result<ArrayRef, ArrowError> {
+    let DataType::Map(entry, _) = Kind::Attributes.data_type() else {
+        unreachable!("attributes are a map");
+    };
+    let keys = unfolded_column(map.keys())?;
+    let columns = vec![keys, Arc::clone(map.values())];
+    let DataType::Struct(fields) = entry.data_type() else {
+        unreachable!("a map has entries of key and value");
+    };
+    let entries = StructArray::try_new(fields.clone(), columns, None)?;
+    let (offsets, nulls) = (map.offsets().clone(), map.nulls().cloned());
+    Ok(Arc::new(MapArray::try_new(entry, offsets, entries, nulls, false)?))
+}
+
 #[cfg(test)]
 mod tests {
-    use arrow::array::{DictionaryArray, Int32Array};
-    use arrow::compute::concat_batches;
-    use arrow::datatypes::Int32Type;
-
     use super::*;
-    use crate::testing::{Span, spans};
+    use crate::testing::{Span, arriving, spans};
+    use crate::text_column::TextColumn;
 
     #[test]
     fn rows_that_arrive_unfold_to_rows_of_the_table() {
-        let one = spans(&[Span::new(1, 1, 0)]);
-        let three = concat_batches(&one.schema(), [&one, &one, &one]).unwrap();
-        let position = one.schema().index_of("resource_attributes").unwrap();
-        let mut columns = three.columns().to_vec();
-        columns[position] = Arc::new(DictionaryArray::<Int32Type>::new(
-            Int32Array::from(vec![0, 0, 0]),
-            Arc::clone(one.column(position)),
-        ));
-        let arriving = RecordBatch::try_new(Table::Spans.arriving_schema(), columns).unwrap();
-        assert!(is_of(Table::Spans, &arriving) && is_of(Table::Spans, &three));
-        assert!(!is_of(Table::Logs, &arriving));
-        let batch = TableBatch::new(Table::Spans, arriving);
-        assert_eq!(batch.unfolded().unwrap(), three);
+        let plain = spans(&[1, 2, 3, 4].map(|id| Span::new(id, id, id)));
+        let folded = arriving(Table::Spans, &plain);
+        assert!(is_of(Table::Spans, &folded) && is_of(Table::Spans, &plain));
+        assert!(!is_of(Table::Logs, &folded) && folded.schema() != plain.schema());
+        let unfolded = TableBatch::new(Table::Spans, folded.clone()).unfolded().unwrap();
+        assert_eq!(unfolded.schema(), Table::Spans.schema());
+        for column in Table::Spans.columns() {
+            let [before, after] = [&folded, &unfolded].map(|rows| {
+                let texts = TextColumn::named(rows, column.name);
+                texts.map(|texts| texts.iter().collect::<Vec<_>>())
+            });
+            assert_eq!(before, after, "{}", column.name);
+            if before.is_none() {
+                let [before, after] =
+                    [&plain, &unfolded].map(|rows| rows.column_by_name(column.name));
+                assert_eq!(before, after, "{}", column.name);
+            }
+        }
     }
 }

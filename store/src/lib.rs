@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`schema`] | every table and column; `docs/tables.md` is generated from it |
 //! | [`histogram`] | the one mergeable form of durations and sizes |
-//! | [`batch`], [`record`] | rows on their way into a table, and the logged request they come from |
+//! | [`batch`], [`text_column`], [`record`] | rows on their way into a table, and the logged request they come from |
 //! | [`trace_index`], [`rollup`] | parents and self times of spans; minutes of operations and edges |
 //! | `store`, `reader` | the one writer of a data folder, and readers beside it (feature `delta`) |
 //! | `snapshot` | what a query sees: committed files and hot rows (feature `delta`) |
@@ -57,6 +57,7 @@ pub mod store;
 pub mod table_file;
 #[cfg(test)]
 mod testing;
+pub mod text_column;
 pub mod time;
 pub mod trace_index;
 #[cfg(feature = "delta")]

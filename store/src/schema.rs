@@ -15,6 +15,8 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 
+use crate::text_column::folded_type;
+
 #[cfg(test)]
 mod tests;
 
@@ -123,25 +125,17 @@ impl Table {
         Arc::clone(&SCHEMAS[position.expect("ALL lists every table")])
     }
 
-    /// The schema of rows on their way into the table: as [`Table::schema`], but what all spans of a
-    /// sender have in common is there once, as a dictionary.
+    /// The schema of rows on their way into the table: as [`Table::schema`], but of what comes of traces
+    /// each text is there once, as is what all spans of a sender have in common: as dictionaries.
     pub fn arriving_schema(self) -> SchemaRef {
-        static SPANS: LazyLock<SchemaRef> = LazyLock::new(|| {
-            let schema = Table::Spans.schema();
-            let fields = schema.fields().iter().map(|field| match field.name().as_str() {
-                "resource_attributes" => {
-                    let folded = DataType::Dictionary(
-                        Box::new(DataType::Int32),
-                        Box::new(field.data_type().clone()),
-                    );
-                    Arc::new(Field::new(field.name(), folded, field.is_nullable()))
-                }
-                _ => Arc::clone(field),
-            });
-            Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+        static OF_TRACES: LazyLock<[SchemaRef; 3]> = LazyLock::new(|| {
+            [Table::Spans, Table::SpanEvents, Table::PayloadSizes].map(folded_schema)
         });
+        let [spans, events, bodies] = &*OF_TRACES;
         match self {
-            Self::Spans => Arc::clone(&SPANS),
+            Self::Spans => Arc::clone(spans),
+            Self::SpanEvents => Arc::clone(events),
+            Self::PayloadSizes => Arc::clone(bodies),
             _ => self.schema(),
         }
     }
@@ -319,15 +313,39 @@ const fn optional(name: &'static str, kind: Kind, doc: &'static str) -> Column {
 /// The partition column, the same in every table.
 const DATE: Column = column("date", Kind::Date, "Day of `time` in UTC; the partition.");
 
+/// The table's schema with texts, names of attributes, and attributes of resources as dictionaries.
+fn folded_schema(table: Table) -> SchemaRef {
+    let schema = table.schema();
+    let fields = schema.fields().iter().map(|field| {
+        let folded = match (field.name().as_str(), field.data_type()) {
+            ("resource_attributes", data_type) => folded_type(data_type),
+            (_, DataType::Utf8) => folded_type(&DataType::Utf8),
+            (_, DataType::Map(..)) => folded_attributes_type(),
+            _ => return Arc::clone(field),
+        };
+        Arc::new(Field::new(field.name(), folded, field.is_nullable()))
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
 fn arrow_schema(columns: &[Column]) -> Schema {
     let fields = columns.iter().map(|c| Field::new(c.name, c.kind.data_type(), c.nullable));
     Schema::new(fields.collect::<Vec<_>>())
 }
 
 /// Entry names are the ones that Parquet and Delta prescribe; other names make readers disagree.
+/// The type of attributes on their way into a table: each name is there once.
+pub fn folded_attributes_type() -> DataType {
+    attributes_of(folded_type(&DataType::Utf8))
+}
+
 fn attributes_type() -> DataType {
+    attributes_of(DataType::Utf8)
+}
+
+fn attributes_of(keys: DataType) -> DataType {
     let entries = Fields::from(vec![
-        Field::new("key", DataType::Utf8, false),
+        Field::new("key", keys, false),
         Field::new("value", DataType::Utf8, true),
     ]);
     DataType::Map(Arc::new(Field::new("key_value", DataType::Struct(entries), false)), false)

@@ -50,9 +50,9 @@ use crate::time::UnixNanos;
 pub use crate::wal::{Compression, Durability};
 use crate::wal::{Delivery, Wal};
 
-/// Memory that rows may take. A span with its events and sizes takes some 1.3 KB: this is nine seconds at
+/// Memory that rows may take. A span with its events and sizes takes some 0.8 KB: this is ten seconds at
 /// 8,000 spans a second, and at any rate the newest 25,000 spans wait for the rest of their traces.
-const HOT_BYTES_MAX: usize = 96 << 20;
+const HOT_BYTES_MAX: usize = 64 << 20;
 /// A commit costs a file and a log entry per table; ten seconds keep both few and restarts quick.
 const COMMIT_INTERVAL: Duration = Duration::from_secs(10);
 /// Services export every 5 seconds by default (OpenTelemetry's batch span processor), so within

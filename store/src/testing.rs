@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, Date32Array, Float64Array, Float64Builder, Int64Array, Int64Builder,
-    ListBuilder, MapBuilder, MapFieldNames, RecordBatch, StringArray, StringBuilder,
-    TimestampMicrosecondArray, new_null_array,
+    Array, ArrayRef, AsArray, BinaryArray, Date32Array, DictionaryArray, Float64Array,
+    Float64Builder, Int32Array, Int64Array, Int64Builder, ListBuilder, MapArray, MapBuilder,
+    MapFieldNames, RecordBatch, StringArray, StringBuilder, StructArray, TimestampMicrosecondArray,
+    new_null_array,
 };
-use arrow::datatypes::{DataType, Field};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, Int32Type};
 
 use crate::schema::{Kind, Table};
 use crate::time::UnixNanos;
@@ -202,4 +204,36 @@ fn empty(kind: &DataType, rows: usize) -> ArrayRef {
     let nulls = new_null_array(kind, rows).to_data();
     let data = nulls.into_builder().nulls(None).build().unwrap();
     arrow::array::make_array(data)
+}
+
+/// The rows as they arrive: texts, names of attributes and sets of attributes that rows have in common are
+/// there once. Of sets of attributes and of some texts the rows get others than they had.
+pub(crate) fn arriving(table: Table, rows: &RecordBatch) -> RecordBatch {
+    let schema = table.arriving_schema();
+    let columns = rows.columns().iter().zip(schema.fields()).map(|(column, field)| -> ArrayRef {
+        match field.data_type() {
+            data_type if column.data_type() == data_type => Arc::clone(column),
+            DataType::Map(entry, _) => {
+                let DataType::Struct(fields) = entry.data_type() else { panic!("{entry:?}") };
+                let map = column.as_map();
+                let keys = cast(map.keys(), fields[0].data_type()).unwrap();
+                let columns = vec![keys, Arc::clone(map.values())];
+                let entries = StructArray::new(fields.clone(), columns, None);
+                let offsets = map.offsets().clone();
+                Arc::new(MapArray::new(Arc::clone(entry), offsets, entries, None, false))
+            }
+            _ => {
+                let count = i32::try_from(column.len()).unwrap();
+                let set = |row: i32| {
+                    (!field.is_nullable() || row % 4 < 3).then_some(row * 7 % count.min(5))
+                };
+                let sets: Int32Array = (0..count).map(set).collect();
+                // Some have as many texts as rows, some fewer.
+                let kept = if field.name().len() % 2 == 0 { 5 } else { column.len() };
+                let kept = column.slice(0, kept.min(column.len()));
+                Arc::new(DictionaryArray::<Int32Type>::new(sets, kept))
+            }
+        }
+    });
+    RecordBatch::try_new(Arc::clone(&schema), columns.collect()).unwrap()
 }

@@ -7,14 +7,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BinaryArray, Int64Array, Int64Builder, RecordBatch, StringArray,
-    StringBuilder,
-};
-use arrow::datatypes::Int64Type;
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int64Array, Int64Builder, RecordBatch};
+use arrow::compute::take;
+use arrow::datatypes::{DataType, Int64Type};
 
 use self::known::{KnownSpan, KnownSpans, SpanKey};
-use self::names::{NameId, Names};
+use self::names::{HeldNames, NameId, Names};
+use crate::text_column::{FoldedTextBuilder, TextColumn};
 
 mod known;
 mod names;
@@ -55,12 +54,16 @@ impl TraceIndex {
     /// it was.
     pub fn insert(&mut self, rows: &RecordBatch) {
         let Some(columns) = SpanColumns::new(rows) else { return };
+        let mut held = columns.names().map(HeldNames::new);
         for row in 0..rows.num_rows() {
             let key = columns.key(row);
             if self.spans.get(key).is_none() {
-                let span = self.known_span(&columns, row, key.1);
-                self.spans.insert(key.0, span, &mut self.names);
+                let names = held.each_mut().map(|column| column.hold(row, &mut self.names));
+                self.spans.insert(key.0, columns.known_span(row, names), &mut self.names);
             }
+        }
+        for column in held {
+            column.release(&mut self.names);
         }
     }
 
@@ -72,11 +75,12 @@ impl TraceIndex {
             return rows.clone();
         };
         let room = rows.num_rows();
-        let mut services = StringBuilder::with_capacity(room, 0);
-        let mut names = StringBuilder::with_capacity(room, 0);
+        let mut services = FoldedTextBuilder::with_rows(room);
+        let mut names = FoldedTextBuilder::with_rows(room);
         let mut self_times = Int64Builder::with_capacity(room);
-        let mut callees = StringBuilder::with_capacity(room, 0);
-        let mut callee_operations = StringBuilder::with_capacity(room, 0);
+        let mut callees = FoldedTextBuilder::with_rows(room);
+        let mut callee_operations = FoldedTextBuilder::with_rows(room);
+        let mut intervals = Vec::new();
         let text = |name| self.names.text(name);
         for row in 0..rows.num_rows() {
             let key = columns.key(row);
@@ -85,10 +89,10 @@ impl TraceIndex {
             let (service, name) = pair(said.parent, row, parent);
             services.append_option(service);
             names.append_option(name);
-            let self_time = self.spans.get(key).map(|span| self.self_time(key, span));
+            let Family { self_time, answer } = self.family(key, &mut intervals);
             let known = self_time.into_iter().chain(said.self_time(row));
             self_times.append_option(known.min());
-            let callee = columns.calls(row).then(|| self.answering_child(key)).flatten();
+            let callee = answer.filter(|_| columns.calls(row));
             let callee = callee.map(|span| (text(span.service), text(span.operation)));
             let (service, operation) = pair(said.callee, row, callee);
             callees.append_option(service);
@@ -111,9 +115,9 @@ impl TraceIndex {
     pub fn enrich_payload_sizes(&self, rows: &RecordBatch) -> RecordBatch {
         let Some(columns) = EdgeColumns::new(rows) else { return rows.clone() };
         let room = rows.num_rows();
-        let mut clients = StringBuilder::with_capacity(room, 0);
-        let mut servers = StringBuilder::with_capacity(room, 0);
-        let mut operations = StringBuilder::with_capacity(room, 0);
+        let mut clients = FoldedTextBuilder::with_rows(room);
+        let mut servers = FoldedTextBuilder::with_rows(room);
+        let mut operations = FoldedTextBuilder::with_rows(room);
         for row in 0..rows.num_rows() {
             let key = columns.key(row);
             let edge = if columns.reporter.value(row) == "client" {
@@ -154,44 +158,56 @@ impl TraceIndex {
     /// The span that answered a call, where it is known: the child that serves, the first by start and
     /// id where there are several.
     fn answering_child(&self, key: SpanKey) -> Option<&KnownSpan> {
-        let serving = self.spans.children(key).filter(|span| span.answers);
-        serving.min_by_key(|span| (span.start, span.id))
+        self.spans.children(key).fold(None, first_to_answer)
     }
 
-    /// Duration minus the union of the children that the same instance of the service ran.
-    fn self_time(&self, key: SpanKey, span: &KnownSpan) -> i64 {
-        let mut intervals: Vec<(i64, i64)> = self
-            .spans
-            .children(key)
-            .filter(|child| child.service == span.service && child.instance == span.instance)
-            .map(|child| (child.start.max(span.start), child.end.min(span.end)))
-            .filter(|(start, end)| start < end)
-            .collect();
+    /// Duration minus the union of the children that the same instance of the service ran, whose
+    /// intervals these are.
+    fn self_time(span: &KnownSpan, intervals: &mut [(i64, i64)]) -> i64 {
         intervals.sort_unstable();
         let mut covered = 0;
         let mut reached = span.start;
-        for (start, end) in intervals {
+        for (start, end) in intervals.iter().copied() {
             covered += (end - start.max(reached)).max(0);
             reached = reached.max(end);
         }
         span.end - span.start - covered
     }
 
-    fn known_span(&mut self, columns: &SpanColumns<'_>, row: usize, id: i64) -> KnownSpan {
-        let start = columns.start.value(row);
-        let mut hold = |text: &str| -> NameId { self.names.hold(text) };
-        KnownSpan {
-            id,
-            parent: columns.parent(row).unwrap_or(0),
-            start,
-            end: start.saturating_add(columns.duration.value(row)),
-            service: hold(columns.service.value(row)),
-            name: hold(columns.name.value(row)),
-            operation: hold(columns.operation.value(row)),
-            instance: columns.instance.value_or_none(row).map(hold),
-            answers: matches!(columns.kind.value(row), "SERVER" | "CONSUMER"),
+    /// The self time of a span, where it is known, and the span that answered it, where it was a call.
+    /// `intervals` is overwritten.
+    fn family(&self, key: SpanKey, intervals: &mut Vec<(i64, i64)>) -> Family<'_> {
+        intervals.clear();
+        let span = self.spans.get(key);
+        let mut answer = None;
+        for child in self.spans.children(key) {
+            if let Some(span) = span
+                && (child.service, child.instance) == (span.service, span.instance)
+            {
+                let (start, end) = (child.start.max(span.start), child.end.min(span.end));
+                if start < end {
+                    intervals.push((start, end));
+                }
+            }
+            answer = first_to_answer(answer, child);
         }
+        Family { self_time: span.map(|span| Self::self_time(span, intervals)), answer }
     }
+}
+
+/// What the children of a span say of it.
+struct Family<'i> {
+    self_time: Option<i64>,
+    /// The child that serves, the first by start and id where there are several.
+    answer: Option<&'i KnownSpan>,
+}
+
+fn first_to_answer<'i>(
+    known: Option<&'i KnownSpan>,
+    child: &'i KnownSpan,
+) -> Option<&'i KnownSpan> {
+    let is_first = |known: &KnownSpan| (child.start, child.id) < (known.start, known.id);
+    if child.answers && known.is_none_or(is_first) { Some(child) } else { known }
 }
 
 /// The services and the operation of one call.
@@ -206,11 +222,11 @@ struct SpanColumns<'a> {
     trace: &'a BinaryArray,
     id: &'a Int64Array,
     parent: &'a Int64Array,
-    service: &'a StringArray,
-    name: &'a StringArray,
-    kind: &'a StringArray,
-    operation: &'a StringArray,
-    instance: &'a StringArray,
+    service: TextColumn<'a>,
+    name: TextColumn<'a>,
+    kind: TextColumn<'a>,
+    operation: TextColumn<'a>,
+    instance: TextColumn<'a>,
     start: &'a Int64Array,
     duration: &'a Int64Array,
 }
@@ -239,6 +255,27 @@ impl<'a> SpanColumns<'a> {
         self.parent.is_valid(row).then(|| self.parent.value(row))
     }
 
+    /// What the index keeps the texts of.
+    fn names(&self) -> [TextColumn<'a>; 4] {
+        [self.service, self.name, self.operation, self.instance]
+    }
+
+    fn known_span(&self, row: usize, names: [Option<NameId>; 4]) -> KnownSpan {
+        let [service, name, operation, instance] = names;
+        let start = self.start.value(row);
+        KnownSpan {
+            id: self.id.value(row),
+            parent: self.parent(row).unwrap_or(0),
+            start,
+            end: start.saturating_add(self.duration.value(row)),
+            service,
+            name,
+            operation,
+            instance,
+            answers: matches!(self.kind.value(row), "SERVER" | "CONSUMER"),
+        }
+    }
+
     /// Whether the span is the asking side of a call.
     fn calls(&self, row: usize) -> bool {
         matches!(self.kind.value(row), "CLIENT" | "PRODUCER")
@@ -247,9 +284,9 @@ impl<'a> SpanColumns<'a> {
 
 /// What rows of `spans` say already of what is filled in.
 struct FilledColumns<'a> {
-    parent: [&'a StringArray; 2],
+    parent: [TextColumn<'a>; 2],
     self_time: &'a Int64Array,
-    callee: [&'a StringArray; 2],
+    callee: [TextColumn<'a>; 2],
 }
 
 impl<'a> FilledColumns<'a> {
@@ -270,7 +307,7 @@ impl<'a> FilledColumns<'a> {
 
 /// What is known now, else what two columns said before.
 fn pair<'a>(
-    [first, second]: [&'a StringArray; 2],
+    [first, second]: [TextColumn<'a>; 2],
     row: usize,
     known: Option<(&'a str, &'a str)>,
 ) -> (Option<&'a str>, Option<&'a str>) {
@@ -285,10 +322,10 @@ struct EdgeColumns<'a> {
     trace: &'a BinaryArray,
     id: &'a Int64Array,
     parent: &'a Int64Array,
-    clients: &'a StringArray,
-    servers: &'a StringArray,
-    operations: &'a StringArray,
-    reporter: &'a StringArray,
+    clients: TextColumn<'a>,
+    servers: TextColumn<'a>,
+    operations: TextColumn<'a>,
+    reporter: TextColumn<'a>,
 }
 
 impl<'a> EdgeColumns<'a> {
@@ -313,20 +350,8 @@ impl<'a> EdgeColumns<'a> {
     }
 }
 
-/// A text, where there is one.
-pub(crate) trait ValueOrNone {
-    /// The row's value; `None` where it is null.
-    fn value_or_none(&self, row: usize) -> Option<&str>;
-}
-
-impl ValueOrNone for StringArray {
-    fn value_or_none(&self, row: usize) -> Option<&str> {
-        self.is_valid(row).then(|| self.value(row))
-    }
-}
-
-pub(crate) fn texts<'a>(rows: &'a RecordBatch, name: &str) -> Option<&'a StringArray> {
-    rows.column_by_name(name)?.as_string_opt()
+pub(crate) fn texts<'a>(rows: &'a RecordBatch, name: &str) -> Option<TextColumn<'a>> {
+    TextColumn::named(rows, name)
 }
 
 pub(crate) fn integers<'a>(rows: &'a RecordBatch, name: &str) -> Option<&'a Int64Array> {
@@ -342,9 +367,12 @@ fn replace<const N: usize>(rows: &RecordBatch, filled: [(&str, ArrayRef); N]) ->
     let schema = rows.schema();
     let mut columns = rows.columns().to_vec();
     for (name, column) in filled {
-        if let Ok(position) = schema.index_of(name) {
-            columns[position] = column;
-        }
+        let Ok(position) = schema.index_of(name) else { continue };
+        let unfolded = match (schema.field(position).data_type(), column.as_any_dictionary_opt()) {
+            (DataType::Utf8, Some(folded)) => take(folded.values(), folded.keys(), None).ok(),
+            _ => None,
+        };
+        columns[position] = unfolded.unwrap_or(column);
     }
     RecordBatch::try_new(schema, columns).unwrap_or_else(|_| rows.clone())
 }

@@ -18,7 +18,7 @@ use crate::schema::Table;
 use crate::snapshot::{Bound, ColumnStatistics, DataFile};
 use crate::store::StoreOptions;
 use crate::store::open::open_existing;
-use crate::trace_index::{ValueOrNone, integers, texts};
+use crate::trace_index::{integers, texts};
 
 /// Problems of a table that are named; further ones are counted.
 const NAMED_MAX: usize = 20;
@@ -164,7 +164,7 @@ fn add(parts: &mut Vec<RecordBatch>, table: Table, part: RecordBatch) -> Result<
 
 /// Spans that answered a call.
 fn served_spans(rows: &RecordBatch) -> i64 {
-    let kinds = texts(rows, "span_kind").into_iter().flatten().flatten();
+    let kinds = texts(rows, "span_kind").into_iter().flat_map(|kinds| kinds.iter()).flatten();
     kinds.filter(|kind| matches!(*kind, "SERVER" | "CONSUMER")).map(|_| 1).sum()
 }
 

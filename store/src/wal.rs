@@ -8,6 +8,7 @@
 //! does not read back had been acknowledged, and the store does not start over it in silence.
 
 mod frame;
+mod group;
 mod recover;
 mod segment;
 #[cfg(test)]

@@ -192,8 +192,9 @@ pub(crate) fn summed(table: Table) -> impl Iterator<Item = &'static Column> {
 fn sums(decoded: &Decoded) -> BTreeMap<Table, Sums> {
     let mut sums = BTreeMap::<Table, Sums>::new();
     for batch in decoded.batches.iter().filter(|batch| batch.rows.num_rows() > 0) {
+        let rows = batch.unfolded().unwrap();
         for column in summed(batch.table) {
-            let values = batch.rows.column_by_name(column.name).unwrap();
+            let values = rows.column_by_name(column.name).unwrap();
             let sum: i128 = if column.kind == Kind::Int {
                 let values = values.as_primitive::<Int64Type>();
                 values.iter().flatten().map(i128::from).sum()

@@ -16,13 +16,14 @@ use arrow::datatypes::DataType;
 use base64::Engine;
 use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
-use upriver_store::schema::Kind;
+use upriver_store::schema::{Kind, folded_attributes_type};
+use upriver_store::text_column::FoldedTextBuilder;
 
 use super::keys::{self, Key, Keys};
 use super::strings::Strings;
 use super::wire::{Reader, WireError, messages};
 use super::{Budget, Fault};
-use crate::rows::texts::Texts;
+use crate::rows::texts::{Texts, more_room};
 use crate::rows::{ColumnBuilder, ROOM_ROWS_MAX};
 
 /// Lists and maps inside each other before a request is refused; serialisers stop at fewer, and the
@@ -370,7 +371,10 @@ impl<'a> Attributes<'a> {
     pub(super) fn render(&self) -> Result<RenderedAttributes, WireError> {
         let mut builder = AttributesBuilder::default();
         builder.append(self)?;
-        Ok(RenderedAttributes { keys: builder.keys, values: builder.values })
+        let Names::Each(keys) = builder.keys else {
+            unreachable!("names are there each time unless asked for otherwise");
+        };
+        Ok(RenderedAttributes { keys, values: builder.values })
     }
 }
 
@@ -397,10 +401,49 @@ impl RenderedAttributes {
     }
 }
 
+/// The names of attributes: one after the other, or each once.
+#[derive(Debug)]
+enum Names {
+    Each(Texts),
+    Once(FoldedTextBuilder),
+}
+
+impl Default for Names {
+    fn default() -> Self {
+        Self::Each(Texts::default())
+    }
+}
+
+impl Names {
+    #[inline]
+    fn push(&mut self, name: &str, slot: u8) {
+        match self {
+            Self::Each(names) => names.push(name),
+            Self::Once(names) => names.append_in_slot(name, slot),
+        }
+    }
+
+    /// Adds all of the others, so many times.
+    fn extend(&mut self, others: &Texts, times: usize) {
+        match self {
+            Self::Each(names) => names.extend(others, times),
+            Self::Once(_) => unreachable!("attributes that rows have in common are there once"),
+        }
+    }
+
+    /// Makes room for as many rows as there will be, going by those there are.
+    fn make_room(&mut self, rows: usize, expected: usize) {
+        match self {
+            Self::Each(names) => names.make_room(rows, expected),
+            Self::Once(names) => names.reserve(more_room(names.len(), rows, expected)),
+        }
+    }
+}
+
 /// Builds a column of attributes.
 #[derive(Debug, Default)]
 pub(crate) struct AttributesBuilder {
-    keys: Texts,
+    keys: Names,
     values: Texts,
     lengths: Vec<usize>,
     /// Rows that will come, as far as is known.
@@ -422,7 +465,7 @@ impl AttributesBuilder {
     ) -> Result<(), WireError> {
         let mut decimal = itoa::Buffer::new();
         for (key, value) in &attributes.entries {
-            self.keys.push(key.name);
+            self.keys.push(key.name, key.slot);
             match value {
                 Value::Text(text) => self.values.push(text),
                 Value::Int(number) => self.values.push(decimal.format(*number)),
@@ -435,7 +478,7 @@ impl AttributesBuilder {
         }
         let extra = extra.filter(|(key, _)| attributes.entries.iter().all(|(k, _)| k.name != *key));
         if let Some((key, value)) = extra {
-            self.keys.push(key);
+            self.keys.push(key, keys::slot(key.as_bytes()));
             self.values.push(value);
         }
         let length = attributes.entries.len().saturating_add(usize::from(extra.is_some()));
@@ -467,7 +510,7 @@ impl AttributesBuilder {
     ) {
         let mut length = 0usize;
         for (key, value) in attributes {
-            self.keys.push(key);
+            self.keys.push(key, keys::slot(key.as_bytes()));
             self.values.push(value);
             length = length.saturating_add(1);
         }
@@ -481,17 +524,50 @@ impl ColumnBuilder for AttributesBuilder {
     }
 
     fn column(&mut self) -> ArrayRef {
-        let DataType::Map(entry, _) = Kind::Attributes.data_type() else {
+        let (names, data_type): (ArrayRef, _) = match &mut self.keys {
+            Names::Each(names) => (Arc::new(names.finish()), Kind::Attributes.data_type()),
+            Names::Once(names) => {
+                (Arc::new(std::mem::take(names).finish()), folded_attributes_type())
+            }
+        };
+        let DataType::Map(entry, _) = data_type else {
             unreachable!("attributes are a map");
         };
         let DataType::Struct(fields) = entry.data_type() else {
             unreachable!("a map has entries of key and value");
         };
-        let columns: Vec<ArrayRef> =
-            vec![Arc::new(self.keys.finish()), Arc::new(self.values.finish())];
+        let columns: Vec<ArrayRef> = vec![names, Arc::new(self.values.finish())];
         let entries = StructArray::new(fields.clone(), columns, None);
         let offsets = OffsetBuffer::from_lengths(std::mem::take(&mut self.lengths));
         Arc::new(MapArray::new(entry, offsets, entries, None, false))
+    }
+}
+
+/// Builds a column of attributes whose names are there once.
+#[derive(Debug)]
+pub(crate) struct FoldedAttributesBuilder(AttributesBuilder);
+
+impl Default for FoldedAttributesBuilder {
+    fn default() -> Self {
+        Self::with_rows(0)
+    }
+}
+
+impl FoldedAttributesBuilder {
+    /// Adds a row.
+    pub(super) fn append(&mut self, attributes: &Attributes<'_>) -> Result<(), WireError> {
+        self.0.append(attributes)
+    }
+}
+
+impl ColumnBuilder for FoldedAttributesBuilder {
+    fn with_rows(rows: usize) -> Self {
+        let keys = Names::Once(FoldedTextBuilder::default());
+        Self(AttributesBuilder { keys, ..AttributesBuilder::with_rows(rows) })
+    }
+
+    fn column(&mut self) -> ArrayRef {
+        self.0.column()
     }
 }
 

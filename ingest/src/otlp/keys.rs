@@ -17,7 +17,7 @@ pub(super) struct Key<'a> {
     /// The size that its value is.
     pub(super) body_size: Option<BodySize>,
     /// The same for equal keys.
-    slot: u8,
+    pub(super) slot: u8,
 }
 
 impl Key<'_> {
@@ -78,7 +78,7 @@ pub(super) fn text(name: &[u8]) -> Result<&str, WireError> {
 
 /// The place of a key, from its length and its two ends. Keys that share a place take turns in it.
 #[inline]
-fn slot(name: &[u8]) -> u8 {
+pub(super) fn slot(name: &[u8]) -> u8 {
     /// 2^64 divided by the golden ratio: Fibonacci hashing.
     const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
     let ends = match (name.first_chunk(), name.last_chunk()) {

@@ -1,20 +1,22 @@
 //! The operation of a span: what a caller asks for, in few words and with few distinct values.
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use std::borrow::Cow;
-
 use super::promoted::Promoted;
 use super::resource::text;
 
 /// `METHOD route` (or `METHOD template`) for HTTP, `service/method` for rpc, the destination for
 /// messaging, else the span's name. Both sides of a call usually give the same; where only one
-/// knows the route, the server's counts for the edge.
-pub(super) fn operation<'s>(span: &'s Promoted<'_>, span_name: &'s str) -> Cow<'s, str> {
+/// knows the route, the server's counts for the edge. What is put together is put into `room`.
+pub(super) fn operation<'s>(
+    span: &'s Promoted<'_>,
+    span_name: &'s str,
+    room: &'s mut String,
+) -> &'s str {
     let found = match given(span.http_request_method.as_deref()) {
-        Some(method) => http(span, method),
-        None => rpc(span).or_else(|| messaging(span)),
+        Some(method) => http(span, method, room),
+        None => rpc(span, room).or_else(|| messaging(span)),
     };
-    found.unwrap_or(Cow::Borrowed(span_name))
+    found.unwrap_or(span_name)
 }
 
 /// The text of a column, where empty means missing.
@@ -22,34 +24,42 @@ fn given(value: Option<&str>) -> Option<&str> {
     value.and_then(text)
 }
 
-fn http<'s>(span: &'s Promoted<'_>, method: &str) -> Option<Cow<'s, str>> {
+fn http<'s>(span: &'s Promoted<'_>, method: &str, room: &'s mut String) -> Option<&'s str> {
     let target =
         given(span.http_route.as_deref()).or_else(|| given(span.url_template.as_deref()))?;
-    Some(Cow::Owned([method, " ", target].concat()))
+    Some(joined([method, " ", target], room))
 }
 
 /// Newer conventions put the service into the method (`shop.Cart/Add`).
-fn rpc<'s>(span: &'s Promoted<'_>) -> Option<Cow<'s, str>> {
+fn rpc<'s>(span: &'s Promoted<'_>, room: &'s mut String) -> Option<&'s str> {
     let method = given(span.rpc_method.as_deref())?;
     match given(span.rpc_service.as_deref()) {
-        Some(service) if !method.contains('/') => Some(Cow::Owned([service, "/", method].concat())),
-        _ => Some(Cow::Borrowed(method)),
+        Some(service) if !method.contains('/') => Some(joined([service, "/", method], room)),
+        _ => Some(method),
     }
 }
 
-fn messaging<'s>(span: &'s Promoted<'_>) -> Option<Cow<'s, str>> {
+fn joined<'s>(parts: [&str; 3], room: &'s mut String) -> &'s str {
+    room.clear();
+    room.extend(parts);
+    room
+}
+
+fn messaging<'s>(span: &'s Promoted<'_>) -> Option<&'s str> {
     given(span.messaging_system.as_deref())?;
     if let Some(template) = given(span.messaging_destination_template.as_deref()) {
-        return Some(Cow::Borrowed(template));
+        return Some(template);
     }
     if span.messaging_destination_unnamed {
         return None;
     }
-    given(span.messaging_destination_name.as_deref()).map(Cow::Borrowed)
+    given(span.messaging_destination_name.as_deref())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
+
     use super::*;
 
     #[test]
@@ -89,7 +99,8 @@ mod tests {
             (queue(None, true), "span name"),
             (Promoted { db_operation_name: some("SELECT"), ..Promoted::default() }, "span name"),
         ] {
-            assert_eq!(operation(&span, "span name"), expected, "{span:?}");
+            let mut room = "of the span before".to_owned();
+            assert_eq!(operation(&span, "span name", &mut room), expected, "{span:?}");
         }
     }
 }

@@ -8,12 +8,13 @@
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use upriver_store::schema::Table;
+use upriver_store::text_column::FoldedTextBuilder;
 
 use self::messages::Messages;
 use super::attributes::Attributes;
 use super::traces::{Reporter, SpanFacts};
 use super::wire::WireError;
-use crate::rows::{BytesBuilder, DateBuilder, IntBuilder, TextBuilder, TimeBuilder, table_rows};
+use crate::rows::{BytesBuilder, DateBuilder, IntBuilder, TimeBuilder, table_rows};
 
 pub(super) mod messages;
 
@@ -22,16 +23,16 @@ table_rows! {
     PayloadSizeRows of Table::PayloadSizes, {
         time: TimeBuilder,
         time_unix_nano: IntBuilder,
-        client_service: TextBuilder,
-        server_service: TextBuilder,
-        operation: TextBuilder,
-        direction: TextBuilder,
-        reporter: TextBuilder,
+        client_service: FoldedTextBuilder,
+        server_service: FoldedTextBuilder,
+        operation: FoldedTextBuilder,
+        direction: FoldedTextBuilder,
+        reporter: FoldedTextBuilder,
         wire_bytes: IntBuilder,
         uncompressed_bytes: IntBuilder,
-        source_attribute: TextBuilder,
-        service_version: TextBuilder,
-        deployment_environment_name: TextBuilder,
+        source_attribute: FoldedTextBuilder,
+        service_version: FoldedTextBuilder,
+        deployment_environment_name: FoldedTextBuilder,
         span_id: IntBuilder,
         parent_span_id: IntBuilder,
         trace_id: BytesBuilder,

@@ -4,9 +4,10 @@
 use std::fmt;
 
 use upriver_store::schema::Table;
+use upriver_store::text_column::FoldedTextBuilder;
 use upriver_store::time::UnixNanos;
 
-use super::attributes::{Attributes, AttributesBuilder, CommonAttributesBuilder};
+use super::attributes::{Attributes, CommonAttributesBuilder, FoldedAttributesBuilder};
 use super::operation::operation;
 use super::payload_sizes::PayloadSizeRows;
 use super::payload_sizes::messages::Messages;
@@ -16,9 +17,7 @@ use super::sampling::adjusted_count_micros;
 use super::wire::{Reader, WireError, messages};
 use super::{Budget, Fault, Rejections, shown};
 use crate::Decoded;
-use crate::rows::{
-    BytesBuilder, DateBuilder, IntBuilder, LinksBuilder, TextBuilder, TimeBuilder, table_rows,
-};
+use crate::rows::{BytesBuilder, DateBuilder, IntBuilder, LinksBuilder, TimeBuilder, table_rows};
 
 /// What the fixed columns of a row take, roughly.
 const ROW_COST: usize = 256;
@@ -271,48 +270,48 @@ table_rows! {
         time: TimeBuilder,
         start_unix_nano: IntBuilder,
         duration_ns: IntBuilder,
-        service_name: TextBuilder,
-        span_name: TextBuilder,
-        span_kind: TextBuilder,
-        operation: TextBuilder,
-        status_code: TextBuilder,
-        service_version: TextBuilder,
-        deployment_environment_name: TextBuilder,
-        service_namespace: TextBuilder,
-        service_instance_id: TextBuilder,
-        host_name: TextBuilder,
-        parent_service: TextBuilder,
-        parent_name: TextBuilder,
+        service_name: FoldedTextBuilder,
+        span_name: FoldedTextBuilder,
+        span_kind: FoldedTextBuilder,
+        operation: FoldedTextBuilder,
+        status_code: FoldedTextBuilder,
+        service_version: FoldedTextBuilder,
+        deployment_environment_name: FoldedTextBuilder,
+        service_namespace: FoldedTextBuilder,
+        service_instance_id: FoldedTextBuilder,
+        host_name: FoldedTextBuilder,
+        parent_service: FoldedTextBuilder,
+        parent_name: FoldedTextBuilder,
         self_time_ns: IntBuilder,
-        callee_service: TextBuilder,
-        callee_operation: TextBuilder,
+        callee_service: FoldedTextBuilder,
+        callee_operation: FoldedTextBuilder,
         http_response_status_code: IntBuilder,
-        http_request_method: TextBuilder,
-        http_route: TextBuilder,
-        url_template: TextBuilder,
-        rpc_system: TextBuilder,
-        rpc_service: TextBuilder,
-        rpc_method: TextBuilder,
-        db_system_name: TextBuilder,
-        db_namespace: TextBuilder,
-        db_operation_name: TextBuilder,
-        messaging_system: TextBuilder,
-        messaging_destination_name: TextBuilder,
-        peer_service: TextBuilder,
-        server_address: TextBuilder,
-        error_type: TextBuilder,
+        http_request_method: FoldedTextBuilder,
+        http_route: FoldedTextBuilder,
+        url_template: FoldedTextBuilder,
+        rpc_system: FoldedTextBuilder,
+        rpc_service: FoldedTextBuilder,
+        rpc_method: FoldedTextBuilder,
+        db_system_name: FoldedTextBuilder,
+        db_namespace: FoldedTextBuilder,
+        db_operation_name: FoldedTextBuilder,
+        messaging_system: FoldedTextBuilder,
+        messaging_destination_name: FoldedTextBuilder,
+        peer_service: FoldedTextBuilder,
+        server_address: FoldedTextBuilder,
+        error_type: FoldedTextBuilder,
         span_id: IntBuilder,
         parent_span_id: IntBuilder,
         adjusted_count_micros: IntBuilder,
         trace_id: BytesBuilder,
-        trace_state: TextBuilder,
+        trace_state: FoldedTextBuilder,
         flags: IntBuilder,
-        status_message: TextBuilder,
-        scope_name: TextBuilder,
-        scope_version: TextBuilder,
+        status_message: FoldedTextBuilder,
+        scope_name: FoldedTextBuilder,
+        scope_version: FoldedTextBuilder,
         event_count: IntBuilder,
         links: LinksBuilder,
-        attributes: AttributesBuilder,
+        attributes: FoldedAttributesBuilder,
         resource_attributes: CommonAttributesBuilder,
         date: DateBuilder,
     }
@@ -359,7 +358,10 @@ impl SpanRows {
             (&mut self.scope_name, scope.name),
             (&mut self.scope_version, scope.version),
         ] {
-            column.append_repeated(value, spans);
+            match value {
+                Some(value) => column.append_repeated(value, spans),
+                None => column.append_nulls(spans),
+            }
         }
         self.resource_attributes.append_rendered(&resource.rendered, spans);
     }
@@ -408,15 +410,15 @@ table_rows! {
     SpanEventRows of Table::SpanEvents, {
         time: TimeBuilder,
         time_unix_nano: IntBuilder,
-        service_name: TextBuilder,
-        span_name: TextBuilder,
-        event_name: TextBuilder,
-        exception_type: TextBuilder,
-        exception_message: TextBuilder,
-        exception_stacktrace: TextBuilder,
+        service_name: FoldedTextBuilder,
+        span_name: FoldedTextBuilder,
+        event_name: FoldedTextBuilder,
+        exception_type: FoldedTextBuilder,
+        exception_message: FoldedTextBuilder,
+        exception_stacktrace: FoldedTextBuilder,
         span_id: IntBuilder,
         trace_id: BytesBuilder,
-        attributes: AttributesBuilder,
+        attributes: FoldedAttributesBuilder,
         date: DateBuilder,
     }
 }
@@ -476,6 +478,8 @@ struct TraceRows<'a> {
     payloads: PayloadSizeRows,
     parts: Parts<'a>,
     event_parts: EventParts<'a>,
+    /// Room for the operation of a span.
+    operation: String,
     accepted: usize,
     rejections: Rejections,
     budget: Budget,
@@ -515,12 +519,13 @@ impl<'a> TraceRows<'a> {
         };
         let attributes = &parts.attributes;
         let promoted = Promoted::read(attributes, span.kind)?;
+        let mut room = std::mem::take(&mut self.operation);
         let facts = SpanFacts {
             ids,
             name: span.name,
             kind: span.kind,
             start: UnixNanos::from_wire(span.start),
-            operation: &operation(&promoted, span.name),
+            operation: operation(&promoted, span.name, &mut room),
             promoted: &promoted,
             resource,
         };
@@ -535,6 +540,7 @@ impl<'a> TraceRows<'a> {
             messages.events_were_dropped();
         }
         self.payloads.append(&facts, attributes, &messages)?;
+        self.operation = room;
         self.accepted = self.accepted.saturating_add(1);
         self.parts = parts;
         Ok(())

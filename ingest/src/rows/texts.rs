@@ -73,12 +73,8 @@ impl Texts {
 
     /// Makes room for as many rows as there will be, going by those there are.
     pub(crate) fn make_room(&mut self, rows: usize, expected: usize) {
-        let more = |length: usize| {
-            let all = length.saturating_mul(expected).checked_div(rows).unwrap_or(0);
-            all.min(ROOM_BYTES_MAX).saturating_sub(length)
-        };
-        self.text.reserve_exact(more(self.text.len()));
-        self.ends.reserve_exact(more(self.ends.len()));
+        self.text.reserve_exact(more_room(self.text.len(), rows, expected));
+        self.ends.reserve_exact(more_room(self.ends.len(), rows, expected));
     }
 
     /// The texts as an array.
@@ -97,6 +93,12 @@ impl Texts {
         let end = i32::try_from(self.text.len());
         end.expect("the budget of a request keeps offsets in range")
     }
+}
+
+/// How much more as many rows as there will be take, when those there are take so much.
+pub(crate) fn more_room(length: usize, rows: usize, expected: usize) -> usize {
+    let all = length.saturating_mul(expected).checked_div(rows).unwrap_or(0);
+    all.min(ROOM_BYTES_MAX).saturating_sub(length)
 }
 
 #[cfg(test)]

@@ -8,8 +8,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::compute::interleave;
+use arrow::error::ArrowError;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, compute_leaves};
 use parquet::basic::Encoding;
@@ -17,7 +18,7 @@ use parquet::file::writer::SerializedRowGroupWriter;
 use parquet::schema::types::ColumnDescPtr;
 
 use super::chunk::{Chunk, PageContent, TextBounds, push_levels, push_places, push_plain};
-use super::distinct::{Distinct, ListCodes, NULL, Order, Side, list_codes, text_codes};
+use super::distinct::{ListCodes, Order, Side, list_codes, text_codes};
 use super::{
     CHUNK_ROWS, COMMIT_ZSTD_LEVEL, PAGE_ROWS, RowAt, TableFile, Target, WriteError, Writing,
     WrittenFile, group_rows, properties,
@@ -25,6 +26,7 @@ use super::{
 use crate::delta::statistics::RowStatistics;
 use crate::place::Place;
 use crate::schema::{Column, Kind, Table};
+use crate::text_column::{Distinct, NULL, TextColumn};
 
 /// Distinct texts of a column that are kept once; of more, each is kept where it stands, since a reader of
 /// one page reads the dictionary too. The same as the Parquet library's.
@@ -111,7 +113,9 @@ impl<'a> Group<'a> {
         leaf: &ColumnDescPtr,
         out: &mut SerializedRowGroupWriter<'_, TableFile>,
     ) -> Result<(), WriteError> {
-        let arrays: Vec<_> = arrays.iter().map(|array| array.as_string::<i32>()).collect();
+        let texts = arrays.iter().map(|array| TextColumn::of(array)).collect::<Option<Vec<_>>>();
+        let not_text = || ArrowError::SchemaError(format!("{} has no texts", column.name));
+        let arrays = texts.ok_or_else(not_text)?;
         let mut chunk = Chunk::new(Arc::clone(leaf), COMMIT_ZSTD_LEVEL)?;
         let mut distinct = Distinct::default();
         match text_codes(&arrays, &self.order, &mut distinct, DICTIONARY_BYTES_MAX) {
@@ -131,9 +135,11 @@ impl<'a> Group<'a> {
         [key_leaf, value_leaf]: [&ColumnDescPtr; 2],
         out: &mut SerializedRowGroupWriter<'_, TableFile>,
     ) -> Result<(), WriteError> {
-        let sides: [fn(&'a ArrayRef) -> Side<'a>; 2] = [Side::keys, Side::values];
+        let sides: [fn(&'a ArrayRef) -> Option<Side<'a>>; 2] = [Side::keys, Side::values];
         for (leaf, side) in [key_leaf, value_leaf].into_iter().zip(sides) {
-            let sides: Vec<_> = arrays.iter().map(|array| side(array)).collect();
+            let sides = arrays.iter().map(|array| side(array)).collect::<Option<Vec<_>>>();
+            let no_attributes = || ArrowError::SchemaError("there are no attributes".to_owned());
+            let sides = sides.ok_or_else(no_attributes)?;
             let mut chunk = Chunk::new(Arc::clone(leaf), COMMIT_ZSTD_LEVEL)?;
             let mut distinct = Distinct::default();
             let codes = list_codes(&sides, &self.order, &mut distinct, DICTIONARY_BYTES_MAX);
@@ -210,7 +216,7 @@ fn write_coded(chunk: &mut Chunk, codes: &[u32], texts: &[&str]) -> Result<(), W
 /// Writes a column of texts as they are.
 fn write_plain(
     chunk: &mut Chunk,
-    arrays: &[&StringArray],
+    arrays: &[TextColumn<'_>],
     rows: &[RowAt],
 ) -> Result<(), WriteError> {
     let has_levels = chunk.column().max_def_level() > 0;
@@ -225,11 +231,11 @@ fn write_plain(
             && levels.len() < PAGE_ROWS
             && texts.len() < PAGE_BYTES_MAX
         {
-            let is_valid = arrays[batch].is_valid(row);
-            levels.push(u8::from(is_valid));
-            if is_valid {
-                push_plain(arrays[batch].value(row), &mut texts);
-                extremes.add(arrays[batch].value(row));
+            let text = arrays[batch].value_or_none(row);
+            levels.push(u8::from(text.is_some()));
+            if let Some(text) = text {
+                push_plain(text, &mut texts);
+                extremes.add(text);
             }
         }
         let nulls: u64 = levels.iter().map(|level| u64::from(*level == 0)).sum();

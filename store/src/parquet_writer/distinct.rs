@@ -2,15 +2,13 @@
 
 use std::hash::BuildHasher;
 
-use arrow::array::{Array, ArrayRef, AsArray, MapArray, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, MapArray};
 use arrow::datatypes::Int32Type;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use super::RowAt;
-
-/// Where there is no text.
-pub(super) const NULL: u32 = u32::MAX;
+use crate::text_column::{Distinct, NULL, Numbered, TextColumn};
 
 /// The rows of a file or a part of it: in the table's order, and in the order of arrival, in which
 /// neighbours are mostly equal and lie side by side.
@@ -33,63 +31,56 @@ impl<'a> Order<'a> {
     }
 }
 
-/// Texts and their numbers.
-#[derive(Debug, Default)]
-pub(super) struct Distinct<'a> {
-    pub(super) texts: Vec<&'a str>,
-    by_text: HashTable<u32>,
-    hasher: RandomState,
-    bytes: usize,
-}
-
-impl<'a> Distinct<'a> {
-    /// The number of a text.
-    #[inline]
-    pub(super) fn code(&mut self, text: &'a str) -> u32 {
-        let Self { texts, by_text, hasher, bytes } = self;
-        let hash = hasher.hash_one(text);
-        let is_equal = |code: &u32| texts[*code as usize] == text;
-        if let Some(known) = by_text.find(hash, is_equal) {
-            return *known;
-        }
-        let code = u32::try_from(texts.len()).unwrap_or(NULL);
-        by_text.insert_unique(hash, code, |code| hasher.hash_one(texts[*code as usize]));
-        texts.push(text);
-        *bytes += text.len();
-        code
-    }
-
-    /// What they take as a page: each has four bytes for its length.
-    pub(super) fn page_bytes(&self) -> usize {
-        self.bytes + self.texts.len() * size_of::<u32>()
-    }
-}
-
 /// The numbers of the texts of a column, in the table's order; `None` where the distinct ones take more
 /// than `bytes_max`.
 pub(super) fn text_codes<'a>(
-    columns: &[&'a StringArray],
+    columns: &[TextColumn<'a>],
     order: &Order<'_>,
     distinct: &mut Distinct<'a>,
     bytes_max: usize,
 ) -> Option<Vec<u32>> {
     let mut codes = vec![NULL; order.rows.len()];
-    let mut before = ("", NULL);
+    let mut columns: Vec<_> = columns.iter().map(|column| Numbered::new(*column)).collect();
+    let mut growth = Growth::of(order.rows.len());
     for (place, (batch, row)) in order.arrival() {
-        let column = columns[batch];
-        if column.is_null(row) {
-            continue;
+        codes[place] = columns[batch].code(row, distinct);
+        if growth.reaches(distinct.page_bytes(), bytes_max) {
+            return None;
         }
-        let text = column.value(row);
-        if before.1 == NULL || before.0 != text {
-            before = (text, distinct.code(text));
-            if distinct.page_bytes() > bytes_max {
-                return None;
-            }
-        }
-        codes[place] = before.1;
     }
     Some(codes)
+}
+
+/// Whether the distinct texts of many rows will take too much, seen early: looking texts up in vain costs
+/// more than writing them.
+#[derive(Debug)]
+struct Growth {
+    rows: usize,
+    seen: usize,
+    at_half: usize,
+}
+
+impl Growth {
+    /// Rows after which it is plain whether texts repeat: a few of the usual requests.
+    const SAMPLE_ROWS: usize = 4_096;
+
+    fn of(rows: usize) -> Self {
+        Self { rows, seen: 0, at_half: 0 }
+    }
+
+    /// Counts a row; `bytes` is what the distinct texts take with it. Texts get rarer that were not seen
+    /// before, so only half of the growth so far is expected.
+    fn reaches(&mut self, bytes: usize, bytes_max: usize) -> bool {
+        self.seen += 1;
+        if self.seen == Self::SAMPLE_ROWS / 2 {
+            self.at_half = bytes;
+        }
+        if self.seen != Self::SAMPLE_ROWS {
+            return bytes > bytes_max;
+        }
+        let growth = bytes - self.at_half;
+        bytes + growth * (self.rows - self.seen) / Self::SAMPLE_ROWS > bytes_max
+    }
 }
 
 /// Lists of texts that are looked up as a whole: the names of attributes come in few combinations, and so
@@ -99,7 +90,7 @@ const LISTS_MAX: usize = 4_096;
 /// One side of a column of attributes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Side<'a> {
-    texts: &'a StringArray,
+    texts: TextColumn<'a>,
     offsets: &'a [i32],
     /// The list of each row, where rows have lists in common.
     lists: Option<&'a [i32]>,
@@ -107,20 +98,20 @@ pub(super) struct Side<'a> {
 
 impl<'a> Side<'a> {
     /// The names.
-    pub(super) fn keys(column: &'a ArrayRef) -> Self {
+    pub(super) fn keys(column: &'a ArrayRef) -> Option<Self> {
         Self::of_column(column, MapArray::keys)
     }
 
     /// The values.
-    pub(super) fn values(column: &'a ArrayRef) -> Self {
+    pub(super) fn values(column: &'a ArrayRef) -> Option<Self> {
         Self::of_column(column, MapArray::values)
     }
 
-    fn of_column(column: &'a ArrayRef, side: fn(&MapArray) -> &ArrayRef) -> Self {
+    fn of_column(column: &'a ArrayRef, side: fn(&MapArray) -> &ArrayRef) -> Option<Self> {
         let folded = column.as_dictionary_opt::<Int32Type>();
-        let map = folded.map_or(column, |folded| folded.values()).as_map();
+        let map = folded.map_or(column, |folded| folded.values()).as_map_opt()?;
         let lists = folded.map(|folded| &folded.keys().values()[..]);
-        Self { texts: side(map).as_string(), offsets: map.value_offsets(), lists }
+        Some(Self { texts: TextColumn::of(side(map))?, offsets: map.value_offsets(), lists })
     }
 
     /// How many a row has.
@@ -128,15 +119,15 @@ impl<'a> Side<'a> {
         self.range(row).len()
     }
 
-    /// Whether no text is missing anywhere.
+    /// Whether the texts of a row lie one after the other, none missing.
     fn is_full(&self) -> bool {
-        self.texts.null_count() == 0
+        !self.texts.is_folded() && self.texts.texts().null_count() == 0
     }
 
     /// The texts of a row.
     pub(super) fn of(&self, row: usize) -> impl Iterator<Item = Option<&'a str>> + use<'a> {
         let texts = self.texts;
-        self.range(row).map(move |at| texts.is_valid(at).then(|| texts.value(at)))
+        self.range(row).map(move |at| texts.value_or_none(at))
     }
 
     fn range(&self, row: usize) -> std::ops::Range<usize> {
@@ -148,9 +139,10 @@ impl<'a> Side<'a> {
     /// The texts of a row one after the other, and where they end.
     fn list(&self, row: usize) -> List<'a> {
         let range = self.range(row);
-        let ends = &self.texts.value_offsets()[range.start..=range.end];
+        let texts = self.texts.texts();
+        let ends = &texts.value_offsets()[range.start..=range.end];
         let at = |end: Option<&i32>| end.and_then(|end| usize::try_from(*end).ok()).unwrap_or(0);
-        List { bytes: &self.texts.value_data()[at(ends.first())..at(ends.last())], ends }
+        List { bytes: &texts.value_data()[at(ends.first())..at(ends.last())], ends }
     }
 }
 
@@ -200,15 +192,16 @@ pub(super) fn list_codes<'a>(
 ) -> Option<ListCodes> {
     let mut all = ListCodes { codes: Vec::new(), at: vec![(0, 0); order.rows.len()] };
     let mut lists = Lists::default();
+    let mut numbered: Vec<_> = columns.iter().map(|side| Numbered::new(side.texts)).collect();
+    let mut growth = Growth::of(order.rows.len());
     for (place, (batch, row)) in order.arrival() {
         let side = columns[batch];
         let list = side.is_full().then(|| side.list(row));
         let known = list.and_then(|list| lists.find(list));
         let at = known.unwrap_or_else(|| {
             let start = all.codes.len();
-            for text in side.of(row) {
-                all.codes.push(text.map_or(NULL, |text| distinct.code(text)));
-            }
+            let numbered = &mut numbered[batch];
+            all.codes.extend(side.range(row).map(|at| numbered.code(at, distinct)));
             let length = all.codes.len() - start;
             let short = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
             let at = (short(start), short(length));
@@ -217,7 +210,7 @@ pub(super) fn list_codes<'a>(
             }
             at
         });
-        if distinct.page_bytes() > bytes_max || all.codes.len() > u32::MAX as usize {
+        if growth.reaches(distinct.page_bytes(), bytes_max) || all.codes.len() > u32::MAX as usize {
             return None;
         }
         all.at[place] = at;
@@ -265,5 +258,34 @@ impl<'a> Lists<'a> {
         let place = u32::try_from(met.len()).unwrap_or(u32::MAX);
         by_list.insert_unique(hasher.hash_one(list.bytes), place, hash_of);
         met.push((list, at));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::StringArray;
+
+    use super::*;
+
+    /// Whether the texts of many rows are numbered, and how many were looked at.
+    fn numbered(text: impl Fn(usize) -> String) -> (bool, usize) {
+        let column: StringArray = (0..40_000).map(|row| Some(text(row))).collect();
+        let column: ArrayRef = Arc::new(column);
+        let rows: Vec<RowAt> = (0..column.len()).map(|row| (0, row)).collect();
+        let column = TextColumn::of(&column).unwrap();
+        let mut distinct = Distinct::default();
+        let codes = text_codes(&[column], &Order::new(&rows), &mut distinct, 1 << 20);
+        (codes.is_some(), distinct.texts.len())
+    }
+
+    #[test]
+    fn texts_that_do_not_repeat_are_given_up_early() {
+        let unique = |row: usize| format!("/v1/cart/items/{row:050}");
+        assert_eq!(numbered(unique), (false, Growth::SAMPLE_ROWS));
+        assert_eq!(numbered(|row| unique(row % 1_000)), (true, 1_000));
+        // Few at first, too many in the end.
+        assert!(!numbered(|row| unique(row.saturating_sub(10_000))).0);
     }
 }

@@ -10,8 +10,8 @@ use arrow::datatypes::{ArrowPrimitiveType, DataType, Int64Type, TimestampMicrose
 use arrow::error::ArrowError;
 
 use super::RowAt;
-use super::distinct::{Distinct, NULL};
 use crate::schema::Table;
+use crate::text_column::{Distinct, Numbered, TextColumn};
 
 /// The places of all rows in the table's order. Missing values come first.
 pub(super) fn sorted(table: Table, batches: &[RecordBatch]) -> Result<Vec<RowAt>, ArrowError> {
@@ -60,8 +60,8 @@ fn ranked(columns: &[Parts<'_>]) -> Option<Vec<(u64, u64, u32)>> {
         keys.push((0, last?, row));
     }
     for parts in texts {
-        let is_text = parts.iter().all(|part| part.data_type() == &DataType::Utf8);
-        let (ranks, count) = is_text.then(|| ranks(parts))?;
+        let parts = parts.iter().map(|part| TextColumn::of(part)).collect::<Option<Vec<_>>>()?;
+        let (ranks, count) = ranks(&parts);
         for (key, rank) in keys.iter_mut().zip(ranks) {
             key.0 = key.0.checked_mul(count)?.checked_add(rank)?;
         }
@@ -89,22 +89,12 @@ fn rising<T: ArrowPrimitiveType<Native = i64>>(
 }
 
 /// For each row the rank of its text, missing ones first; and how many ranks there are.
-fn ranks(parts: &[&ArrayRef]) -> (Vec<u64>, u64) {
+fn ranks(parts: &[TextColumn<'_>]) -> (Vec<u64>, u64) {
     let mut distinct = Distinct::default();
     let mut codes = Vec::new();
-    let mut before = ("", NULL);
-    for part in parts.iter().map(|part| part.as_string::<i32>()) {
-        for row in 0..part.len() {
-            if part.is_null(row) {
-                codes.push(NULL);
-                continue;
-            }
-            let text = part.value(row);
-            if before.1 == NULL || before.0 != text {
-                before = (text, distinct.code(text));
-            }
-            codes.push(before.1);
-        }
+    for part in parts {
+        let mut numbered = Numbered::new(*part);
+        codes.extend((0..part.len()).map(|row| numbered.code(row, &mut distinct)));
     }
     let texts = distinct.texts;
     let mut in_order: Vec<usize> = (0..texts.len()).collect();

@@ -15,7 +15,7 @@ use crate::place::Place;
 use crate::rollup::{edge_minutes, merge_partials, operation_minutes};
 use crate::schema::Table;
 use crate::store::commit::table_error;
-use crate::trace_index::{ValueOrNone, texts};
+use crate::trace_index::texts;
 
 /// Parts of rollups that are put together at a time.
 const PARTS_MAX: usize = 64;

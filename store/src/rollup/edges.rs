@@ -1,17 +1,23 @@
 //! `edge_minutes` from completed spans and bodies.
 
-use arrow::array::{Array, Int64Array, RecordBatch, StringArray};
+use arrow::array::{Array, Int64Array, RecordBatch};
 
-use super::{RowBuilder, Sums, Value, in_order};
+use super::{RowBuilder, Sums, Value};
 use crate::histogram::Histogram;
 use crate::schema::Table;
+use crate::text_column::{Distinct, NULL, Numbered, TextColumn};
 use crate::time::UnixNanos;
-use crate::trace_index::{ValueOrNone, integers, texts};
+use crate::trace_index::{integers, texts};
 
 /// The text of `source` where spans and their bodies are counted.
 pub(super) const SPANS: &str = "spans";
 /// The text of `source` where the instrumentation's own histograms are.
 pub(super) const METRICS: &str = "metrics";
+
+/// The text of `reporter` where the calling side counts.
+const CLIENT: &str = "client";
+/// The text of `reporter` where the answering side counts.
+const SERVER: &str = "server";
 
 /// What makes two calls count in the same row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,29 +46,77 @@ pub(super) struct EdgeSums {
 /// One row per minute, client, server, operation, reporter, version and environment, in the table's
 /// order, with source `spans`.
 pub fn edge_minutes(spans: &[RecordBatch], payload_sizes: &[RecordBatch]) -> RecordBatch {
-    let mut sums = Sums::<EdgeKey<'_>, EdgeSums>::default();
+    let mut edges = Edges::default();
     for rows in spans {
         let Some(columns) = CallColumns::new(rows) else { continue };
+        let mut texts = columns.texts.map(Numbered::new);
         for row in 0..rows.num_rows() {
-            if let Some(key) = columns.key(row) {
-                columns.add(row, sums.entry(key).or_default());
+            if let Some(key) = columns.key(row, &mut texts, &mut edges.distinct) {
+                columns.add(row, edges.sum(key));
             }
         }
     }
     for rows in payload_sizes {
         let Some(columns) = BodyColumns::new(rows) else { continue };
+        let mut texts = columns.texts.map(Numbered::new);
         for row in 0..rows.num_rows() {
-            if let Some(key) = columns.key(row) {
-                columns.add(row, sums.entry(key).or_default());
+            if let Some(key) = columns.key(row, &mut texts, &mut edges.distinct) {
+                columns.add(row, edges.sum(key));
             }
         }
     }
-    rows_of(&sums)
+    rows_of(edges.sums.iter().map(|(key, sum)| (key, sum)))
 }
 
-pub(super) fn rows_of(sums: &Sums<EdgeKey<'_>, EdgeSums>) -> RecordBatch {
+/// A key of an edge, each text by its number: found in a third of the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct NumberedKey {
+    minute: UnixNanos,
+    reporter: &'static str,
+    client: u32,
+    server: u32,
+    operation: u32,
+    version: u32,
+    environment: u32,
+}
+
+/// The sums of all edges so far.
+#[derive(Default)]
+struct Edges<'a> {
+    distinct: Distinct<'a>,
+    places: Sums<NumberedKey, usize>,
+    sums: Vec<(EdgeKey<'a>, EdgeSums)>,
+}
+
+impl Edges<'_> {
+    fn sum(&mut self, key: NumberedKey) -> &mut EdgeSums {
+        let Self { distinct, places, sums } = self;
+        let place = *places.entry(key).or_insert_with(|| {
+            let text = |code: u32| distinct.texts.get(code as usize).copied();
+            let key = EdgeKey {
+                reporter: key.reporter,
+                minute: key.minute,
+                client: text(key.client).unwrap_or_default(),
+                server: text(key.server).unwrap_or_default(),
+                operation: text(key.operation).unwrap_or_default(),
+                version: text(key.version),
+                environment: text(key.environment),
+                source: SPANS,
+            };
+            sums.push((key, EdgeSums::default()));
+            sums.len() - 1
+        });
+        &mut sums[place].1
+    }
+}
+
+pub(super) fn rows_of<'s, 'a: 's>(
+    sums: impl Iterator<Item = (&'s EdgeKey<'a>, &'s EdgeSums)>,
+) -> RecordBatch {
     let mut rows = RowBuilder::new(Table::EdgeMinutes);
-    for (key, sum) in in_order(sums) {
+    let mut sorted: Vec<_> = sums.collect();
+    sorted.sort_unstable_by_key(|(key, _)| **key);
+    for (key, sum) in sorted {
         let [request_wire, response_wire, request_uncompressed, response_uncompressed] = &sum.bytes;
         rows.append([
             Value::Minute(key.minute),
@@ -90,71 +144,77 @@ pub(super) fn rows_of(sums: &Sums<EdgeKey<'_>, EdgeSums>) -> RecordBatch {
 /// The columns of `spans` that make an edge.
 struct CallColumns<'a> {
     start: &'a Int64Array,
-    service: &'a StringArray,
-    kind: &'a StringArray,
-    operation: &'a StringArray,
-    status: &'a StringArray,
-    version: &'a StringArray,
-    environment: &'a StringArray,
-    parent_service: &'a StringArray,
-    peer_service: &'a StringArray,
-    server_address: &'a StringArray,
+    kind: TextColumn<'a>,
+    status: TextColumn<'a>,
     duration: &'a Int64Array,
     adjusted: &'a Int64Array,
-    callee_service: &'a StringArray,
-    callee_operation: &'a StringArray,
+    /// Service, operation, version, environment, calling service; of who answered the service and the
+    /// operation; as the call names it the service and the address.
+    texts: [TextColumn<'a>; 9],
 }
 
 impl<'a> CallColumns<'a> {
     fn new(rows: &'a RecordBatch) -> Option<Self> {
         Some(Self {
             start: integers(rows, "start_unix_nano")?,
-            service: texts(rows, "service_name")?,
             kind: texts(rows, "span_kind")?,
-            operation: texts(rows, "operation")?,
             status: texts(rows, "status_code")?,
-            version: texts(rows, "service_version")?,
-            environment: texts(rows, "deployment_environment_name")?,
-            parent_service: texts(rows, "parent_service")?,
-            peer_service: texts(rows, "peer_service")?,
-            server_address: texts(rows, "server_address")?,
             duration: integers(rows, "duration_ns")?,
             adjusted: integers(rows, "adjusted_count_micros")?,
-            callee_service: texts(rows, "callee_service")?,
-            callee_operation: texts(rows, "callee_operation")?,
+            texts: [
+                texts(rows, "service_name")?,
+                texts(rows, "operation")?,
+                texts(rows, "service_version")?,
+                texts(rows, "deployment_environment_name")?,
+                texts(rows, "parent_service")?,
+                texts(rows, "callee_service")?,
+                texts(rows, "callee_operation")?,
+                texts(rows, "peer_service")?,
+                texts(rows, "server_address")?,
+            ],
         })
     }
 
     /// The edge that the span is one side of; none for internal spans and for calls to nobody known.
-    fn key(&self, row: usize) -> Option<EdgeKey<'a>> {
-        let service = self.service.value(row);
-        let operation = self.operation.value(row);
+    fn key(
+        &self,
+        row: usize,
+        texts: &mut [Numbered<'a>; 9],
+        distinct: &mut Distinct<'a>,
+    ) -> Option<NumberedKey> {
+        let [
+            service,
+            operation,
+            version,
+            environment,
+            caller,
+            answered_by,
+            answered,
+            peer,
+            address,
+        ] = texts;
+        let mut code = |column: &mut Numbered<'a>| column.code(row, distinct);
         let (client, server, operation, reporter) = match self.kind.value(row) {
-            "SERVER" | "CONSUMER" => {
-                let client = self.parent_service.value_or_none(row).unwrap_or("");
-                (client, service, operation, "server")
-            }
+            "SERVER" | "CONSUMER" => (code(caller), code(service), code(operation), SERVER),
             "CLIENT" | "PRODUCER" => {
-                if let Some(callee) = self.callee_service.value_or_none(row) {
-                    let answered = self.callee_operation.value_or_none(row);
-                    (service, callee, answered.unwrap_or(operation), "client")
-                } else {
-                    let peer = self.peer_service.value_or_none(row);
-                    let named = peer.or_else(|| self.server_address.value_or_none(row))?;
-                    (service, named, operation, "client")
-                }
+                let (callee, operation) = match code(answered_by) {
+                    NULL => (given(code(peer)).or_else(|| given(code(address)))?, code(operation)),
+                    callee => (callee, given(code(answered)).unwrap_or_else(|| code(operation))),
+                };
+                (code(service), callee, operation, CLIENT)
             }
             _ => return None,
         };
-        Some(EdgeKey {
-            client,
-            server,
-            operation,
+        let (version, environment) = (code(version), code(environment));
+        Some(NumberedKey {
             minute: UnixNanos(self.start.value(row)).minute(),
             reporter,
-            version: self.version.value_or_none(row),
-            environment: self.environment.value_or_none(row),
-            source: SPANS,
+            // Who does not say its name and whose name is empty are the same.
+            client: given(client).unwrap_or_else(|| distinct.code("")),
+            server,
+            operation,
+            version,
+            environment,
         })
     }
 
@@ -166,46 +226,57 @@ impl<'a> CallColumns<'a> {
     }
 }
 
+/// The number of a text, where there is one.
+fn given(code: u32) -> Option<u32> {
+    (code != NULL).then_some(code)
+}
+
 /// The columns of `payload_sizes`.
 struct BodyColumns<'a> {
     time: &'a Int64Array,
-    client: &'a StringArray,
-    server: &'a StringArray,
-    operation: &'a StringArray,
-    direction: &'a StringArray,
-    reporter: &'a StringArray,
-    version: &'a StringArray,
-    environment: &'a StringArray,
+    direction: TextColumn<'a>,
+    reporter: TextColumn<'a>,
     wire: &'a Int64Array,
     uncompressed: &'a Int64Array,
+    /// Client, server, operation, version and environment.
+    texts: [TextColumn<'a>; 5],
 }
 
 impl<'a> BodyColumns<'a> {
     fn new(rows: &'a RecordBatch) -> Option<Self> {
         Some(Self {
             time: integers(rows, "time_unix_nano")?,
-            client: texts(rows, "client_service")?,
-            server: texts(rows, "server_service")?,
-            operation: texts(rows, "operation")?,
             direction: texts(rows, "direction")?,
             reporter: texts(rows, "reporter")?,
-            version: texts(rows, "service_version")?,
-            environment: texts(rows, "deployment_environment_name")?,
             wire: integers(rows, "wire_bytes")?,
             uncompressed: integers(rows, "uncompressed_bytes")?,
+            texts: [
+                texts(rows, "client_service")?,
+                texts(rows, "server_service")?,
+                texts(rows, "operation")?,
+                texts(rows, "service_version")?,
+                texts(rows, "deployment_environment_name")?,
+            ],
         })
     }
 
-    fn key(&self, row: usize) -> Option<EdgeKey<'a>> {
-        Some(EdgeKey {
-            client: self.client.value_or_none(row).unwrap_or(""),
-            server: self.server.value_or_none(row)?,
-            operation: self.operation.value(row),
+    /// The edge of the body; none where nobody knows who answered.
+    fn key(
+        &self,
+        row: usize,
+        texts: &mut [Numbered<'a>; 5],
+        distinct: &mut Distinct<'a>,
+    ) -> Option<NumberedKey> {
+        let codes = texts.each_mut().map(|column| column.code(row, distinct));
+        let [client, server, operation, version, environment] = codes;
+        Some(NumberedKey {
             minute: UnixNanos(self.time.value(row)).minute(),
-            reporter: self.reporter.value(row),
-            version: self.version.value_or_none(row),
-            environment: self.environment.value_or_none(row),
-            source: SPANS,
+            reporter: if self.reporter.value(row) == CLIENT { CLIENT } else { SERVER },
+            client: given(client).unwrap_or_else(|| distinct.code("")),
+            server: given(server)?,
+            operation,
+            version,
+            environment,
         })
     }
 

@@ -10,7 +10,7 @@ use super::profiles::{self, ProfileKey, ProfileSums};
 use crate::histogram::{Histogram, HistogramColumn};
 use crate::schema::Table;
 use crate::time::UnixNanos;
-use crate::trace_index::{ValueOrNone, integers, texts};
+use crate::trace_index::{integers, texts};
 
 /// Adds up rows of equal key. Tables that are no rollup come back as they are, and so does a table
 /// with a row that cannot be read.
@@ -56,7 +56,7 @@ fn merge_operations(rows: &RecordBatch) -> Option<RecordBatch> {
         sum.duration.merge(&of(&duration, row));
         sum.self_time.merge(&of(&self_time, row));
     }
-    Some(operations::rows_of(&sums))
+    Some(operations::rows_of(sums.iter()))
 }
 
 fn merge_edges(rows: &RecordBatch) -> Option<RecordBatch> {
@@ -97,7 +97,7 @@ fn merge_edges(rows: &RecordBatch) -> Option<RecordBatch> {
             total.merge(&of(column, row));
         }
     }
-    Some(edges::rows_of(&sums))
+    Some(edges::rows_of(sums.iter()))
 }
 
 fn merge_profiles(rows: &RecordBatch) -> Option<RecordBatch> {

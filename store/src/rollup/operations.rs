@@ -1,12 +1,13 @@
 //! `operation_minutes` from completed spans.
 
-use arrow::array::{Array, Int64Array, RecordBatch, StringArray};
+use arrow::array::{Array, Int64Array, RecordBatch};
 
 use super::{RowBuilder, Sums, Value};
 use crate::histogram::Histogram;
 use crate::schema::Table;
+use crate::text_column::{Distinct, Numbered, TextColumn};
 use crate::time::UnixNanos;
-use crate::trace_index::{ValueOrNone, integers, texts};
+use crate::trace_index::{integers, texts};
 
 /// What makes two spans count in the same row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -50,19 +51,30 @@ impl Default for OperationSums {
 /// One row per minute, service, name, kind, operation, version, environment and calling service, in
 /// the table's order.
 pub fn operation_minutes(spans: &[RecordBatch]) -> RecordBatch {
-    let mut sums = Sums::<OperationKey<'_>, OperationSums>::default();
+    // Keys are many texts: by their numbers they are found in a third of the time.
+    let mut places = Sums::<(UnixNanos, [u32; 7]), usize>::default();
+    let mut sums: Vec<(OperationKey<'_>, OperationSums)> = Vec::new();
+    let mut distinct = Distinct::default();
     for rows in spans {
         let Some(columns) = Columns::new(rows) else { continue };
+        let mut numbered = columns.texts().map(Numbered::new);
         for row in 0..rows.num_rows() {
-            columns.add(row, sums.entry(columns.key(row)).or_default());
+            let codes = numbered.each_mut().map(|column| column.code(row, &mut distinct));
+            let place = *places.entry((columns.minute(row), codes)).or_insert_with(|| {
+                sums.push((columns.key(row), OperationSums::default()));
+                sums.len() - 1
+            });
+            columns.add(row, &mut sums[place].1);
         }
     }
-    rows_of(&sums)
+    rows_of(sums.iter().map(|(key, sum)| (key, sum)))
 }
 
-pub(super) fn rows_of(sums: &Sums<OperationKey<'_>, OperationSums>) -> RecordBatch {
+pub(super) fn rows_of<'s, 'a: 's>(
+    sums: impl Iterator<Item = (&'s OperationKey<'a>, &'s OperationSums)>,
+) -> RecordBatch {
     let mut rows = RowBuilder::new(Table::OperationMinutes);
-    let mut sorted: Vec<_> = sums.iter().collect();
+    let mut sorted: Vec<_> = sums.collect();
     sorted.sort_unstable_by_key(|(key, sum)| (key.minute, sum.first, **key));
     for (key, sum) in sorted {
         rows.append([
@@ -89,14 +101,14 @@ pub(super) fn rows_of(sums: &Sums<OperationKey<'_>, OperationSums>) -> RecordBat
 
 struct Columns<'a> {
     start: &'a Int64Array,
-    service: &'a StringArray,
-    name: &'a StringArray,
-    kind: &'a StringArray,
-    operation: &'a StringArray,
-    status: &'a StringArray,
-    version: &'a StringArray,
-    environment: &'a StringArray,
-    parent_service: &'a StringArray,
+    service: TextColumn<'a>,
+    name: TextColumn<'a>,
+    kind: TextColumn<'a>,
+    operation: TextColumn<'a>,
+    status: TextColumn<'a>,
+    version: TextColumn<'a>,
+    environment: TextColumn<'a>,
+    parent_service: TextColumn<'a>,
     duration: &'a Int64Array,
     self_time: &'a Int64Array,
     adjusted: &'a Int64Array,
@@ -120,11 +132,28 @@ impl<'a> Columns<'a> {
         })
     }
 
+    /// What a key is made of beside the minute.
+    fn texts(&self) -> [TextColumn<'a>; 7] {
+        [
+            self.service,
+            self.name,
+            self.kind,
+            self.operation,
+            self.version,
+            self.environment,
+            self.parent_service,
+        ]
+    }
+
+    fn minute(&self, row: usize) -> UnixNanos {
+        UnixNanos(self.start.value(row)).minute()
+    }
+
     fn key(&self, row: usize) -> OperationKey<'a> {
         OperationKey {
             service: self.service.value(row),
             name: self.name.value(row),
-            minute: UnixNanos(self.start.value(row)).minute(),
+            minute: self.minute(row),
             kind: self.kind.value(row),
             operation: self.operation.value(row),
             version: self.version.value_or_none(row),

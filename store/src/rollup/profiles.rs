@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use arrow::array::{Array, Int64Array, RecordBatch, StringArray};
+use arrow::array::{Int64Array, RecordBatch};
 use foldhash::fast::RandomState;
 
 use super::{RowBuilder, Sums, Value, in_order};
 use crate::schema::Table;
+use crate::text_column::TextColumn;
 use crate::time::UnixNanos;
-use crate::trace_index::{ValueOrNone, integers, texts};
+use crate::trace_index::{integers, texts};
 
 /// What makes two samples count in the same row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -83,11 +84,11 @@ fn families(frames: &[RecordBatch]) -> HashMap<i64, String, RandomState> {
 /// The columns of `profile_samples` that count.
 struct Columns<'a> {
     time: &'a Int64Array,
-    service: &'a StringArray,
-    sample_type: &'a StringArray,
-    unit: &'a StringArray,
-    version: &'a StringArray,
-    environment: &'a StringArray,
+    service: TextColumn<'a>,
+    sample_type: TextColumn<'a>,
+    unit: TextColumn<'a>,
+    version: TextColumn<'a>,
+    environment: TextColumn<'a>,
     stack: &'a Int64Array,
     value: &'a Int64Array,
 }

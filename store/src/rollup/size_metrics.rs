@@ -73,7 +73,7 @@ impl SizeMetrics {
                 sums.entry(key).or_default().bytes[size.metric.column()].merge(&size.sizes);
             }
         }
-        rows_of(&sums)
+        rows_of(sums.iter())
     }
 
     fn note_current_names(&mut self, columns: &SizeColumns<'_>) {

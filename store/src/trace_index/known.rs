@@ -26,9 +26,9 @@ pub(super) struct KnownSpan {
     pub(super) parent: i64,
     pub(super) start: i64,
     pub(super) end: i64,
-    pub(super) service: NameId,
-    pub(super) name: NameId,
-    pub(super) operation: NameId,
+    pub(super) service: Option<NameId>,
+    pub(super) name: Option<NameId>,
+    pub(super) operation: Option<NameId>,
     pub(super) instance: Option<NameId>,
     pub(super) answers: bool,
 }
@@ -166,7 +166,7 @@ impl KnownSpans {
             found.remove();
         }
         let KnownSpan { service, name, operation, instance, .. } = entry.span;
-        for name in [service, name, operation].into_iter().chain(instance) {
+        for name in [service, name, operation, instance].into_iter().flatten() {
             names.release(name);
         }
         if entry.span.parent == 0 {

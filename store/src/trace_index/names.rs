@@ -2,8 +2,11 @@
 
 use std::hash::BuildHasher;
 
+use arrow::array::Array;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
+
+use crate::text_column::TextColumn;
 
 /// A text, by its number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,13 +40,19 @@ pub(super) struct Names {
 }
 
 impl Names {
+    /// One use more of a text that is held.
+    fn hold_again(&mut self, id: NameId) -> NameId {
+        self.list[id.place()].uses += 1;
+        id
+    }
+
     /// The number of a text, to be given back by [`Names::release`].
     pub(super) fn hold(&mut self, text: &str) -> NameId {
         let hash = self.hasher.hash_one(text);
         let Self { list, by_text, free, hasher } = self;
         if let Some(known) = by_text.find(hash, |id| &*list[id.place()].text == text) {
-            list[known.place()].uses += 1;
-            return *known;
+            let known = *known;
+            return self.hold_again(known);
         }
         let id = free.pop().unwrap_or_else(|| {
             list.push(Name::default());
@@ -70,12 +79,46 @@ impl Names {
         self.free.push(id);
     }
 
-    pub(super) fn text(&self, id: NameId) -> &str {
-        &self.list[id.place()].text
+    /// A text; empty where there is none.
+    pub(super) fn text(&self, id: Option<NameId>) -> &str {
+        id.map_or("", |id| &self.list[id.place()].text)
     }
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.by_text.len()
+    }
+}
+
+/// A column whose texts are held: each is looked up once, however many rows have it.
+#[derive(Debug)]
+pub(super) struct HeldNames<'a> {
+    column: TextColumn<'a>,
+    /// Of texts that rows have in common, each held once more, so that none of them goes meanwhile.
+    known: Vec<Option<NameId>>,
+}
+
+impl<'a> HeldNames<'a> {
+    pub(super) fn new(column: TextColumn<'a>) -> Self {
+        let texts = column.texts().len();
+        let shared = if texts < column.len() { texts } else { 0 };
+        Self { column, known: vec![None; shared] }
+    }
+
+    /// The number of the text of a row, where it has one.
+    pub(super) fn hold(&mut self, row: usize, names: &mut Names) -> Option<NameId> {
+        let place = self.column.place(row)?;
+        let Some(known) = self.known.get_mut(place) else {
+            return Some(names.hold(self.column.texts().value(place)));
+        };
+        let id = *known.get_or_insert_with(|| names.hold(self.column.texts().value(place)));
+        Some(names.hold_again(id))
+    }
+
+    /// Ends the uses that are of no span.
+    pub(super) fn release(self, names: &mut Names) {
+        for id in self.known.into_iter().flatten() {
+            names.release(id);
+        }
     }
 }

@@ -16,7 +16,7 @@
 
 use std::io;
 
-use bytes::{Buf, Bytes};
+use bytes::{Buf, BufMut, Bytes};
 
 use crate::record::LogRecord;
 use crate::time::UnixNanos;
@@ -94,22 +94,29 @@ pub(crate) enum FrameError {
 }
 
 impl Frame {
-    /// Appends the frame's bytes.
-    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
-        let start = out.len();
-        out.reserve(HEADER_BYTES + self.payload.bytes.len());
-        out.extend_from_slice(&MAGIC);
-        out.extend_from_slice(&[0; 4]);
+    /// What comes before the payload.
+    pub(crate) fn header(&self) -> [u8; HEADER_BYTES] {
+        let mut header = [0; HEADER_BYTES];
+        let mut out = &mut header[..];
         let stored = u32::try_from(self.payload.bytes.len()).unwrap_or(u32::MAX);
-        out.extend_from_slice(&stored.to_le_bytes());
-        out.extend_from_slice(&self.sequence.to_le_bytes());
-        out.extend_from_slice(&self.unsynced_before.to_le_bytes());
-        out.extend_from_slice(&self.received.0.to_le_bytes());
-        out.push(self.kind);
-        out.push(u8::from(self.payload.is_zstd));
-        out.extend_from_slice(&self.payload.bytes);
-        let checksum = crc32c::crc32c(&out[start + CHECKED_FROM..]);
-        out[start + 4..start + CHECKED_FROM].copy_from_slice(&checksum.to_le_bytes());
+        out.put_slice(&MAGIC);
+        out.put_u32_le(0);
+        out.put_u32_le(stored);
+        out.put_u64_le(self.sequence);
+        out.put_u32_le(self.unsynced_before);
+        out.put_i64_le(self.received.0);
+        out.put_u8(self.kind);
+        out.put_u8(u8::from(self.payload.is_zstd));
+        let checksum = crc32c::crc32c(&header[CHECKED_FROM..]);
+        let checksum = crc32c::crc32c_append(checksum, &self.payload.bytes);
+        header[MAGIC.len()..CHECKED_FROM].copy_from_slice(&checksum.to_le_bytes());
+        header
+    }
+
+    /// The frame's bytes.
+    #[cfg(test)]
+    pub(crate) fn encoded(&self) -> Vec<u8> {
+        [&self.header()[..], &self.payload.bytes].concat()
     }
 
     /// Reads the frame at the beginning of the bytes. The payload shares their memory.

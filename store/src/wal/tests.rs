@@ -1,5 +1,5 @@
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, IoSlice, Write};
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
@@ -95,8 +95,7 @@ proptest! {
         let stored = StoredPayload::compressed(payload.clone());
         let frame =
             Frame { sequence, unsynced_before, kind, received: UnixNanos(received), payload: stored };
-        let mut bytes = Vec::new();
-        frame.encode(&mut bytes);
+        let mut bytes = frame.encoded();
         prop_assert_eq!(bytes.len(), frame.stored_bytes());
         bytes.extend(behind);
         let read = Frame::decode(&bytes.into()).unwrap();
@@ -112,8 +111,7 @@ proptest! {
     ) {
         let payload = StoredPayload::compressed(payload.into());
         let frame = Frame { sequence: 3, unsynced_before: 1, kind: 1, received: UnixNanos(5), payload };
-        let mut bytes = Vec::new();
-        frame.encode(&mut bytes);
+        let mut bytes = frame.encoded();
         let at = at.index(bytes.len());
         bytes[at] ^= 1 << bit;
         prop_assert!(Frame::decode(&bytes.into()).is_err());
@@ -341,12 +339,12 @@ async fn a_full_disk_loses_nothing_and_heals() {
     let folder = tempfile::tempdir().unwrap();
     let full = Arc::new(AtomicBool::new(false));
     let is_full = Arc::clone(&full);
-    let write = move |mut file: &File, bytes: &[u8]| {
+    let write = move |mut file: &File, parts: &mut [IoSlice<'_>]| {
         if is_full.load(Ordering::SeqCst) {
-            file.write_all(&bytes[..bytes.len() / 2])?;
+            file.write_all(&parts[0][..parts[0].len() / 2])?;
             return Err(io::Error::from(io::ErrorKind::StorageFull));
         }
-        file.write_all(bytes)
+        group::write_all(&mut file, parts)
     };
     let disk = Disk { write: Arc::new(write), ..Disk::default() };
     let (wal, seen) = start(WalOptions { disk, ..options(folder.path()) }, 1);

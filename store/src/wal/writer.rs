@@ -2,7 +2,7 @@
 //! the rows on and answers all waiters.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::Instant;
 
 use super::frame::{Frame, HEADER_BYTES, StoredPayload};
+use super::group::{Group, write_all};
 use super::recover::{ClosedSegment, sync_folder};
 use super::segment::Segment;
 use super::{Delivery, Durability, WalOptions};
@@ -70,7 +71,8 @@ pub(super) struct Writer {
     /// The sync that failed.
     poison: Option<Arc<io::Error>>,
     bytes: Arc<AtomicU64>,
-    buffer: Vec<u8>,
+    /// Kept from group to group for its room.
+    group: Group,
 }
 
 /// How a group failed: nothing of it is in the log, or nobody knows.
@@ -97,7 +99,7 @@ impl Writer {
             sync_due: None,
             poison: None,
             bytes: Arc::new(AtomicU64::new(bytes)),
-            buffer: Vec::new(),
+            group: Group::default(),
         }
     }
 
@@ -190,32 +192,31 @@ impl Writer {
         if let Some(cause) = &self.poison {
             return Err(Failure::Poisoned(Arc::clone(cause)));
         }
-        let mut bytes = std::mem::take(&mut self.buffer);
-        bytes.clear();
+        let mut frames = std::mem::take(&mut self.group);
         for (append, position) in group.iter().zip(0_u32..) {
-            let frame = Frame {
+            frames.push(&Frame {
                 sequence: self.next_sequence + u64::from(position),
                 unsynced_before: self.unsynced.saturating_add(position),
                 kind: append.kind,
                 received: append.received,
                 payload: append.payload.clone(),
-            };
-            frame.encode(&mut bytes);
+            });
         }
         let last_sequence = self.next_sequence + group.len() as u64 - 1;
-        let result = self.write(&bytes, last_sequence);
-        bytes.shrink_to(GROUP_BYTES_MAX);
-        self.buffer = bytes;
+        let result = self.write(&frames, last_sequence);
+        frames.clear(GROUP_BYTES_MAX);
+        self.group = frames;
         result?;
         self.unsynced =
             self.unsynced.saturating_add(u32::try_from(group.len()).unwrap_or(u32::MAX));
         self.sync_if_due()
     }
 
-    fn write(&mut self, bytes: &[u8], last_sequence: u64) -> Result<(), Failure> {
-        self.open_segment(bytes.len() as u64)?;
+    fn write(&mut self, frames: &Group, last_sequence: u64) -> Result<(), Failure> {
+        let bytes = frames.bytes() as u64;
+        self.open_segment(bytes)?;
         let Some(current) = &mut self.current else { return Ok(()) };
-        if let Err(error) = (self.options.disk.write)(&current.file, bytes) {
+        if let Err(error) = (self.options.disk.write)(&current.file, &mut frames.parts()) {
             let error = Arc::new(error);
             // Without the half-written frames the log is as before, and the next write may succeed.
             if current.file.set_len(current.bytes).is_err() {
@@ -223,9 +224,9 @@ impl Writer {
             }
             return Err(Failure::Written(error));
         }
-        current.bytes += bytes.len() as u64;
+        current.bytes += bytes;
         current.last_sequence = last_sequence;
-        self.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
         Ok(())
     }
 
@@ -367,7 +368,7 @@ pub(crate) struct Disk {
     pub(crate) sync: SyncCall,
 }
 
-type WriteCall = Arc<dyn Fn(&File, &[u8]) -> io::Result<()> + Send + Sync>;
+type WriteCall = Arc<dyn Fn(&File, &mut [IoSlice<'_>]) -> io::Result<()> + Send + Sync>;
 type SyncCall = Arc<dyn Fn(&File) -> io::Result<()> + Send + Sync>;
 
 impl Disk {
@@ -391,7 +392,7 @@ impl Disk {
 impl Default for Disk {
     fn default() -> Self {
         Self {
-            write: Arc::new(|mut file, bytes| file.write_all(bytes)),
+            write: Arc::new(|mut file, parts| write_all(&mut file, parts)),
             sync: Arc::new(File::sync_data),
         }
     }

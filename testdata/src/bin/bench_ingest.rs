@@ -32,7 +32,7 @@ use upriver_testdata::load::Template;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 const TEMPLATES: u64 = 16;
-/// Spans of a burst: rows of 60 MB, less than a server keeps before it commits early.
+/// Spans of a burst: rows of 33 MB, less than a server keeps before it commits early.
 const BURST_SPANS: usize = 40_000;
 const WARM_UP_SPANS: usize = 10_000;
 /// The kernel reports times to programs in hundredths of a second.

@@ -287,6 +287,6 @@ fn histograms_of_sizes_name_the_edge_as_spans_do() {
             of_span.read(attribute, &mut Budget::default()).unwrap();
         }
         let promoted = Promoted::read(&of_span, SpanKind::Server).unwrap();
-        assert_eq!(span_operation(&promoted, "GET"), operation);
+        assert_eq!(span_operation(&promoted, "GET", &mut String::new()), operation);
     }
 }

@@ -2,30 +2,29 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{
-    Array, AsArray, Float64Array, Int64Array, ListArray, MapArray, RecordBatch, StringArray,
-};
+use arrow::array::{Array, AsArray, Float64Array, Int64Array, ListArray, MapArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int64Type};
 
 use super::series::SeriesPoint;
 use super::{Call, Side};
 use crate::histogram::{Buckets, Received};
 use crate::rollup::edges::{EdgeKey, METRICS};
+use crate::text_column::TextColumn;
 use crate::time::UnixNanos;
-use crate::trace_index::{ValueOrNone, integers, texts};
+use crate::trace_index::{integers, texts};
 
 pub(super) struct SizeColumns<'a> {
     time: &'a Int64Array,
     start: &'a Int64Array,
-    name: &'a StringArray,
-    unit: &'a StringArray,
-    temporality: &'a StringArray,
+    name: TextColumn<'a>,
+    unit: TextColumn<'a>,
+    temporality: TextColumn<'a>,
     series_id: &'a Int64Array,
-    service: &'a StringArray,
-    version: &'a StringArray,
-    environment: &'a StringArray,
-    instance: &'a StringArray,
-    scope: &'a StringArray,
+    service: TextColumn<'a>,
+    version: TextColumn<'a>,
+    environment: TextColumn<'a>,
+    instance: TextColumn<'a>,
+    scope: TextColumn<'a>,
     attributes: &'a MapArray,
     count: &'a Int64Array,
     sum: &'a Float64Array,
