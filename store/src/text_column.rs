@@ -46,7 +46,7 @@ impl<'a> TextColumn<'a> {
 
     /// How many rows it has.
     pub fn len(&self) -> usize {
-        self.places.map_or(self.texts.len(), Array::len)
+        self.places.map_or_else(|| self.texts.len(), Array::len)
     }
 
     /// Whether it has no row.
