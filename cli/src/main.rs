@@ -5,6 +5,7 @@
 
 mod api;
 mod args;
+mod bundle;
 mod commands;
 mod config;
 mod environment;

@@ -68,6 +68,10 @@ async fn as_tables(args: ExportArgs, output: &mut Output<'_>) -> anyhow::Result<
         return Err(anyhow!("what a diagnosis read is not written as Parquet"))
             .hint("give a range with `--from TIME --to TIME`, or leave out `--format parquet`");
     };
+    if args.compress {
+        return Err(anyhow!("`--compress` is for lines, and there are none in `--format parquet`"))
+            .hint("leave it out: Parquet files are compressed as they are");
+    }
     let range = Range::new(from, to)?;
     let mut draft = Draft::new(&args.output, args.force)?;
     let source = Source::new(Target::open(&args.source).await?);

@@ -32,7 +32,7 @@ use groups::{Calls, Group, Known, observations, per_request};
 /// A group needs so many observations on each side.
 const COUNT_MIN: usize = 3;
 /// How many calls a request makes depends on what it is asked for and how far it gets: a handful of requests
-/// of one kind before and of another now do not say that it asks more often.
+/// of one kind before and of another now do not say that it asks more often. Set with the recorded cases in view.
 const COUNT_MIN_CALLS: usize = 20;
 /// A group is slower if it is by this factor at the mean
 const RATIO_MIN: f64 = 1.2;

@@ -10,11 +10,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::diagnosed::Diagnosed;
+use crate::bundle::{MANIFEST, PARQUET, SCHEMA};
 use crate::error::Advise;
 
-/// Says what the folder is. An import ignores it.
-const MANIFEST: &str = "bundle.json";
-const SCHEMA: &str = "upriver.bundle/v1";
 /// Half of the size of level 3 for lines that repeat their resource, at a speed that the queries have too.
 const ZSTD_LEVEL: i32 = 9;
 
@@ -69,7 +67,7 @@ impl Manifest {
 
     /// Of rows of tables.
     pub(super) fn of_tables(from: Timestamp, to: Timestamp) -> Self {
-        Self { format: Some("parquet"), ..Self::of_range(from, to) }
+        Self { format: Some(PARQUET), ..Self::of_range(from, to) }
     }
 
     /// Of what a diagnosis read.

@@ -10,6 +10,7 @@ use upriver_store::schema::Table;
 use upriver_store::table_file::TableFileWriter;
 
 use super::folder::{Draft, Written};
+use crate::bundle::hexadecimal;
 
 /// A file ends once it has this much: a size that tools read well, and that is copied again after a cut.
 const FILE_BYTES: u64 = 256 << 20;
@@ -70,7 +71,7 @@ impl<'a> TableFiles<'a> {
         self.draft.add(Written {
             records,
             of: self.table.name(),
-            sha256: Some(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+            sha256: Some(hexadecimal(hash.finalize())),
             derived: (self.rows == Rows::Derived).then_some(true),
             name,
         });

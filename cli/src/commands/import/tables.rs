@@ -21,11 +21,10 @@ use upriver_store::store::{Chunk, ImportedRows, Store};
 use upriver_store::table_file::{TableFileReader, read_columns};
 
 use super::CHUNK_BYTES_MAX;
+use crate::bundle::{MANIFEST, PARQUET, SCHEMA, hexadecimal};
 use crate::error::Advise;
 use crate::output::Output;
 
-const MANIFEST: &str = "bundle.json";
-const SCHEMA: &str = "upriver.bundle/v1";
 /// A manifest of ten thousand files takes two megabytes.
 const MANIFEST_BYTES_MAX: u64 = 64 << 20;
 /// Families of stacks that are remembered while samples are imported, some 50 bytes each. A service has
@@ -95,8 +94,7 @@ impl TableFile {
         let (mut hash, mut file) = (Sha256::new(), self.open()?);
         let copied = io::copy(&mut file, &mut hash);
         copied.with_context(|| format!("could not read `{}`", self.name()))?;
-        let found: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        if found == self.sha256 {
+        if hexadecimal(hash.finalize()) == self.sha256 {
             return Ok(());
         }
         Err(anyhow!("`{}` is not the file that was exported: its hash is another", self.name()))
@@ -137,7 +135,7 @@ pub(super) fn find(folder: &Path) -> anyhow::Result<Option<Tables>> {
     };
     match manifest.format.as_deref() {
         None => Ok(None),
-        Some("parquet") if manifest.schema == SCHEMA => listed(folder, manifest.files).map(Some),
+        Some(PARQUET) if manifest.schema == SCHEMA => listed(folder, manifest.files).map(Some),
         Some(format) => {
             bail!(
                 "`{}` is of schema {:?} and format {format:?}, which this version does not know",

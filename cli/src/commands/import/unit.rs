@@ -9,6 +9,7 @@ use flate2::read::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 use upriver_ingest::pprof::ProfileEntry;
 
+use crate::bundle::hexadecimal;
 use crate::error::Advise;
 
 /// What a file unpacks to at most: a month of a busy shop; a bomb ends here.
@@ -59,8 +60,7 @@ impl Unit {
                 add_file(&mut hash, &self.beside(Path::new(&entry.file))?)?;
             }
         }
-        let hex: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-        Ok(format!("import:{hex}"))
+        Ok(format!("import:{}", hexadecimal(hash.finalize())))
     }
 
     /// The unpacked file.
