@@ -269,11 +269,35 @@ impl TableHandle {
         removed: &BTreeSet<String>,
         written: Vec<WrittenFile>,
     ) -> Result<(), TableError> {
-        let mut actions: Vec<_> =
-            written.iter().map(|file| Action::Add(add_action(file, false))).collect();
-        actions.extend(self.remove_actions(removed, false)?);
         let operation =
             DeltaOperation::Optimize { predicate: None, target_size: COMPACTED_FILE_BYTES };
+        self.replace_files(removed, written, operation).await
+    }
+
+    /// Puts files with other rows in place of others.
+    pub(crate) async fn replace_rows(
+        &mut self,
+        removed: &BTreeSet<String>,
+        written: Vec<WrittenFile>,
+    ) -> Result<(), TableError> {
+        let operation = DeltaOperation::Write {
+            mode: SaveMode::Overwrite,
+            partition_by: Some(vec!["date".to_owned()]),
+            predicate: None,
+        };
+        self.replace_files(removed, written, operation).await
+    }
+
+    async fn replace_files(
+        &mut self,
+        removed: &BTreeSet<String>,
+        written: Vec<WrittenFile>,
+        operation: DeltaOperation,
+    ) -> Result<(), TableError> {
+        let is_other = !matches!(operation, DeltaOperation::Optimize { .. });
+        let mut actions: Vec<_> =
+            written.iter().map(|file| Action::Add(add_action(file, is_other))).collect();
+        actions.extend(self.remove_actions(removed, is_other)?);
         let once = self.upkeep_transaction();
         let removed = Some(removed);
         self.commit_change(Change { actions, operation, removed, written }, &once).await

@@ -5,6 +5,7 @@
 //! together. Should two do it all the same (a clock that is off, a pause longer than the lease), Delta's
 //! commits refuse the second of two that remove the same files, so nothing is lost or doubled.
 
+pub(crate) mod hours;
 pub(crate) mod lease;
 mod retention;
 #[cfg(test)]
@@ -67,6 +68,8 @@ pub struct TableUpkeep {
     pub failures: u64,
     /// Files put together.
     pub compacted: CompactReport,
+    /// Dates of which hours were made of minutes.
+    pub dates_rolled_up: u64,
     /// Files of partitions past their retention that left the table.
     pub files_expired: u64,
     /// Their rows.
@@ -82,6 +85,7 @@ impl AddAssign for TableUpkeep {
         self.rounds += other.rounds;
         self.failures += other.failures;
         self.compacted += other.compacted;
+        self.dates_rolled_up += other.dates_rolled_up;
         self.files_expired += other.files_expired;
         self.rows_expired += other.rows_expired;
         self.files_deleted += other.files_deleted;
@@ -102,25 +106,32 @@ pub(crate) fn kept_with(table: Table) -> Table {
 pub(crate) struct Maintainer {
     /// When each table was last cleaned up.
     cleaned: BTreeMap<Table, UnixNanos>,
+    /// When the hours of each date were last made.
+    rolled_up: BTreeMap<(Table, i32), UnixNanos>,
 }
 
 impl Maintainer {
     /// One round over a table that this node may keep.
     pub(crate) async fn keep(
         &mut self,
-        (place, table): (&Place, Table),
+        (tables, table): (&Place, Table),
         may_go: MayGo<'_>,
         options: &MaintenanceOptions,
         now: UnixNanos,
     ) -> Result<TableUpkeep, TableError> {
         let mut done = TableUpkeep { rounds: 1, ..TableUpkeep::default() };
         // A handle of its own, so that commits go on meanwhile.
+        let place = &tables.child(table.name());
         let mut handle = TableHandle::open(place, table).await?;
         let gone = expired(&handle.files(), options.retention.of(table), now);
         if !gone.is_empty() {
             done.files_expired = gone.len() as u64;
             done.rows_expired = gone.iter().map(|file| file.rows).sum();
             handle.drop_files(&gone).await?;
+        }
+        if let Some(minutes) = table.minutes() {
+            let minutes = TableHandle::open(&tables.child(minutes.name()), minutes).await?;
+            done.dates_rolled_up = self.roll_up(&minutes, &mut handle, now).await?;
         }
         done.compacted = compact(&mut handle, Selection::Balanced, may_go).await?;
         let cleaned = self.cleaned.get(&table).copied();
@@ -133,6 +144,28 @@ impl Maintainer {
             self.cleaned.insert(table, now);
         }
         Ok(done)
+    }
+}
+
+impl Maintainer {
+    /// Makes the hours that are due. Late minutes come one by one; their dates are rolled up again at
+    /// intervals.
+    async fn roll_up(
+        &mut self,
+        minutes: &TableHandle,
+        handle: &mut TableHandle,
+        now: UnixNanos,
+    ) -> Result<u64, TableError> {
+        let table = handle.table();
+        let known = &self.rolled_up;
+        let is_due = |date| {
+            let last = known.get(&(table, date));
+            last.is_none_or(|last| since(*last, now) >= hours::INTERVAL)
+        };
+        let dates = hours::roll_up(minutes, handle, now, &is_due).await?;
+        self.rolled_up.retain(|_, last| since(*last, now) < hours::INTERVAL);
+        self.rolled_up.extend(dates.iter().map(|date| ((table, *date), now)));
+        Ok(dates.len() as u64)
     }
 }
 

@@ -5,12 +5,14 @@
 //! puts them together when files are compacted.
 
 mod edges;
+mod hours;
 mod merge;
 mod operations;
 mod profiles;
 mod size_metrics;
 
 pub use edges::edge_minutes;
+pub use hours::{HOUR_MICROS, hours};
 pub use merge::merge_partials;
 pub use operations::operation_minutes;
 pub use profiles::profile_minutes;

@@ -51,6 +51,12 @@ pub enum Table {
     EdgeMinutes,
     /// One row is a partial minute of the samples of a service.
     ProfileMinutes,
+    /// One row is an hour of an operation.
+    OperationHours,
+    /// One row is an hour of an edge between two services.
+    EdgeHours,
+    /// One row is an hour of the samples of a service.
+    ProfileHours,
     /// One row is something that a rule or a diagnosis found.
     Findings,
     /// One row is a concluded diagnosis.
@@ -60,7 +66,7 @@ pub enum Table {
 impl Table {
     /// All tables, in the order in which a batch is committed: rows before what is derived from
     /// them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Spans,
         Self::SpanEvents,
         Self::PayloadSizes,
@@ -75,6 +81,9 @@ impl Table {
         Self::OperationMinutes,
         Self::EdgeMinutes,
         Self::ProfileMinutes,
+        Self::OperationHours,
+        Self::EdgeHours,
+        Self::ProfileHours,
         Self::Findings,
         Self::Diagnoses,
     ];
@@ -113,7 +122,19 @@ impl Table {
 
     /// Whether rows are sums of others', of which two may be put together.
     pub fn is_rollup(self) -> bool {
-        matches!(self, Self::OperationMinutes | Self::EdgeMinutes | Self::ProfileMinutes)
+        let is_minutes =
+            matches!(self, Self::OperationMinutes | Self::EdgeMinutes | Self::ProfileMinutes);
+        is_minutes || self.minutes().is_some()
+    }
+
+    /// Of a table of hours, the minutes that they are the sums of.
+    pub fn minutes(self) -> Option<Self> {
+        match self {
+            Self::OperationHours => Some(Self::OperationMinutes),
+            Self::EdgeHours => Some(Self::EdgeMinutes),
+            Self::ProfileHours => Some(Self::ProfileMinutes),
+            _ => None,
+        }
     }
 
     /// The Arrow schema of the table, `date` included.
@@ -156,6 +177,9 @@ impl Table {
             Self::OperationMinutes => &rollups::OPERATION_MINUTES,
             Self::EdgeMinutes => &rollups::EDGE_MINUTES,
             Self::ProfileMinutes => &rollups::PROFILE_MINUTES,
+            Self::OperationHours => &rollups::OPERATION_HOURS,
+            Self::EdgeHours => &rollups::EDGE_HOURS,
+            Self::ProfileHours => &rollups::PROFILE_HOURS,
             Self::Findings => &changes::FINDINGS,
             Self::Diagnoses => &changes::DIAGNOSES,
         }

@@ -1,5 +1,5 @@
 //! Whether tables are what they should be: every file is read again and compared with what the table's
-//! log says of it, and minutes are compared with the rows that they were rolled up from.
+//! log says of it, minutes are compared with the rows that they were rolled up from, and hours with minutes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,9 +7,11 @@ use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch};
 
 use crate::compact::{local_copy, rows_in_order};
+use crate::delta::TableHandle;
 use crate::delta::statistics::{RowStatistics, date_text, order};
 use crate::error::StoreError;
 use crate::folder::DataFolder;
+use crate::maintenance::hours::{hours_before, made_until};
 use crate::parquet_writer::WriteError;
 use crate::place::Place;
 use crate::repair::lacks_callees;
@@ -64,12 +66,13 @@ pub async fn verify(
     let tables = open_existing(&folder).await?;
     let all: u64 = tables.values().map(|handle| handle.files().len() as u64).sum();
     let mut read = 0;
-    let mut sums = Sums::default();
+    let mut sums = Sums { hours_until: hours_until(&tables), ..Sums::default() };
     let mut verified = Vec::new();
     for (table, handle) in &tables {
         let mut found = Verified::of(*table);
         for file in handle.files().iter() {
-            let taken = match read_file(handle.place(), *table, file).await {
+            let hours_until = sums.hours_until.get(&(*table, file.date)).copied();
+            let taken = match read_file(handle.place(), (*table, hours_until), file).await {
                 Ok(content) => sums.take(&mut found, file, content),
                 Err(error) => Err(error),
             };
@@ -89,6 +92,21 @@ pub async fn verify(
     Ok(verified)
 }
 
+/// Up to when hours were made, by table of minutes and date. Minutes that came since wait for upkeep.
+fn hours_until(tables: &BTreeMap<Table, TableHandle>) -> BTreeMap<(Table, i32), i64> {
+    let mut found = BTreeMap::new();
+    for (table, hours) in tables {
+        let Some(minutes) = table.minutes() else { continue };
+        let files = tables.get(&minutes).map(TableHandle::files).unwrap_or_default();
+        for file in hours.files().iter() {
+            if let Some(until) = made_until(file, (minutes, &files)) {
+                found.insert((minutes, file.date), until);
+            }
+        }
+    }
+    found
+}
+
 /// What a file holds.
 #[derive(Default)]
 struct Content {
@@ -100,6 +118,8 @@ struct Content {
     edges: Vec<RecordBatch>,
     /// Rows of `operation_minutes`, or of `edge_minutes` without those of metrics, as they are.
     parts: Vec<RecordBatch>,
+    /// The hours that its minutes come to, or rows of hours as they are.
+    hours: Vec<RecordBatch>,
     /// Calls that were served, by its spans or its rows of `edge_minutes`.
     served: i64,
     /// Samples and the sum of their values, by rows of `profile_samples` or `profile_minutes`.
@@ -107,7 +127,11 @@ struct Content {
 }
 
 /// Reads a file; that its rows are in order is found out on the way.
-async fn read_file(place: &Place, table: Table, file: &DataFile) -> Result<Content, WriteError> {
+async fn read_file(
+    place: &Place,
+    (table, hours_until): (Table, Option<i64>),
+    file: &DataFile,
+) -> Result<Content, WriteError> {
     let input = local_copy(place, file).await?;
     let file = file.clone();
     let read = tokio::task::spawn_blocking(move || {
@@ -117,6 +141,9 @@ async fn read_file(place: &Place, table: Table, file: &DataFile) -> Result<Conte
             let rows = rows?;
             content.rows += rows.num_rows() as u64;
             statistics.add(&rows);
+            if let Some(until) = hours_until {
+                add(&mut content.hours, table, hours_before(table, &rows, until)?)?;
+            }
             match table {
                 Table::Spans => {
                     content.served += served_spans(&rows);
@@ -142,6 +169,9 @@ async fn read_file(place: &Place, table: Table, file: &DataFile) -> Result<Conte
                     content.samples.0 +=
                         i64::try_from(sum(&rows, "sample_count")).unwrap_or(i64::MAX);
                     content.samples.1 += sum(&rows, "value");
+                }
+                Table::OperationHours | Table::EdgeHours | Table::ProfileHours => {
+                    add(&mut content.hours, table, rows)?;
                 }
                 _ => {}
             }
@@ -201,6 +231,9 @@ struct Sums {
     without_callees: BTreeSet<i32>,
     served_by_spans: BTreeMap<i32, i64>,
     served_by_edges: BTreeMap<i32, i64>,
+    hours_until: BTreeMap<(Table, i32), i64>,
+    /// By date, of tables of hours as they are and of tables of minutes what they come to.
+    hours: BTreeMap<Table, BTreeMap<i32, Vec<RecordBatch>>>,
     samples: BTreeMap<i32, (i64, i128)>,
     samples_of_minutes: BTreeMap<i32, (i64, i128)>,
 }
@@ -239,6 +272,10 @@ impl Sums {
         for part in read.parts {
             add(parts.entry(file.date).or_default(), found.table, part)?;
         }
+        for part in read.hours {
+            let of_table = self.hours.entry(found.table).or_default();
+            add(of_table.entry(file.date).or_default(), found.table, part)?;
+        }
         if found.table == Table::Spans && lacks_callees(file) {
             self.without_callees.insert(file.date);
         }
@@ -260,6 +297,9 @@ impl Sums {
     fn compare(&self, found: &mut Verified) -> Result<(), WriteError> {
         if found.table == Table::ProfileMinutes {
             self.compare_samples(found);
+        }
+        if let Some(minutes) = found.table.minutes() {
+            self.compare_hours(found, minutes)?;
         }
         for (date, served) in &self.served_by_spans {
             let day = date_text(*date);
@@ -293,6 +333,23 @@ impl Sums {
                     }
                 }
                 _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn compare_hours(&self, found: &mut Verified, minutes: Table) -> Result<(), WriteError> {
+        let none = BTreeMap::new();
+        let of = |table| self.hours.get(&table).unwrap_or(&none);
+        for (_, date) in self.hours_until.keys().filter(|(table, _)| *table == minutes) {
+            let stored = merged(found.table, of(found.table), *date)?;
+            let expected = merged(found.table, of(minutes), *date)?;
+            if stored != expected {
+                let (has, wants) = (stored.num_rows(), expected.num_rows());
+                found.problem(format!(
+                    "{}: its {has} rows of hours are not the {wants} that its minutes come to",
+                    date_text(*date)
+                ));
             }
         }
         Ok(())

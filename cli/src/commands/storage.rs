@@ -62,13 +62,14 @@ pub(crate) async fn repair(args: StorageArgs, output: &mut Output<'_>) -> anyhow
     Ok(Outcome::Done)
 }
 
-/// Merges small files; takes the folder's lock. What is put together is searched first for traces that
-/// came apart.
+/// Merges small files and rolls hours up; takes the folder's lock. What is put together is searched first
+/// for traces that came apart.
 pub(crate) async fn compact(args: StorageArgs, output: &mut Output<'_>) -> anyhow::Result<Outcome> {
     let store = Store::open(args.tables.options(), upriver_ingest::replay()).await?;
     store.flush().await?;
     store.repair(system_clock().now()).await?;
     let report = store.compact().await?;
+    store.roll_up_hours(system_clock().now()).await?;
     store.close().await?;
     output.note(format!("compacted `{}`: {report}", args.tables.data))?;
     Ok(Outcome::Done)

@@ -54,6 +54,22 @@ async fn a_diagnosis_is_the_same_before_and_after_commit_and_compaction() {
     upriver(&["storage", "compact", "--data", text(&data)]).ended(0);
     same("compacted");
     upriver(&["storage", "verify", "--data", text(&data)]).ended(0);
+    for (rollup, sums) in [
+        ("operation", "service_name, sum(span_count), hist_quantile(duration, 0.99)"),
+        ("edge", "server_service, sum(span_count), hist_quantile(duration, 0.5)"),
+        ("profile", "service_name, sum(sample_count), sum(value)"),
+    ] {
+        let of = |unit: &str| {
+            let sql = format!(
+                "SELECT date_trunc('hour', time) AS hour, {sums} FROM {rollup}_{unit} GROUP BY 1, 2 ORDER BY 1, 2"
+            );
+            let run = upriver(&["sql", &sql, "--format", "csv", "--data", text(&data)]);
+            run.ended(0);
+            run.out.lines().skip(1).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert!(of("minutes").len() > 3, "{:?}", of("minutes"));
+        assert_eq!(of("hours"), of("minutes"), "hours are summed up while files are merged");
+    }
 }
 
 /// What `--stats` said on stderr.

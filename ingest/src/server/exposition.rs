@@ -204,7 +204,7 @@ const FILE_FIGURES: [FileFigure; 2] = [
 /// A figure of what this node did to keep a table, and what it says.
 type UpkeepFigure = (&'static str, &'static str, fn(&TableUpkeep) -> u64);
 
-const UPKEEP_FIGURES: [UpkeepFigure; 8] = [
+const UPKEEP_FIGURES: [UpkeepFigure; 9] = [
     ("upriver_maintenance_rounds_total", "Rounds in which this node kept the table.", |done| {
         done.rounds
     }),
@@ -214,6 +214,9 @@ const UPKEEP_FIGURES: [UpkeepFigure; 8] = [
     }),
     ("upriver_maintenance_compacted_bytes_total", "Bytes of the files put together.", |done| {
         done.compacted.bytes_removed
+    }),
+    ("upriver_maintenance_rolled_up_dates_total", "Dates of which hours were made.", |done| {
+        done.dates_rolled_up
     }),
     ("upriver_maintenance_expired_files_total", "Files dropped past their retention.", |done| {
         done.files_expired

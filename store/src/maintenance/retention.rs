@@ -25,7 +25,7 @@ pub struct Retention {
     pub metrics: Option<Duration>,
     /// Log records.
     pub logs: Option<Duration>,
-    /// Minutes of operations and edges: a year and a month, so that a month compares with last year's.
+    /// Minutes and hours of operations, edges and profiles: a year and a month, so that a month compares with last year's.
     pub rollups: Option<Duration>,
     /// Deploys and other changes, findings and diagnoses.
     pub changes: Option<Duration>,
@@ -55,7 +55,12 @@ impl Retention {
             | Table::ProfileStackFrames => self.profiles,
             Table::Metrics | Table::MetricHistograms => self.metrics,
             Table::Logs => self.logs,
-            Table::OperationMinutes | Table::EdgeMinutes | Table::ProfileMinutes => self.rollups,
+            Table::OperationMinutes
+            | Table::EdgeMinutes
+            | Table::ProfileMinutes
+            | Table::OperationHours
+            | Table::EdgeHours
+            | Table::ProfileHours => self.rollups,
             Table::Deploys | Table::Findings | Table::Diagnoses => self.changes,
         }
     }

@@ -16,9 +16,9 @@ use crate::trace_index::{integers, texts};
 /// with a row that cannot be read.
 pub fn merge_partials(table: Table, rows: RecordBatch) -> RecordBatch {
     let merged = match table {
-        Table::OperationMinutes => merge_operations(&rows),
-        Table::EdgeMinutes => merge_edges(&rows),
-        Table::ProfileMinutes => merge_profiles(&rows),
+        Table::OperationMinutes | Table::OperationHours => merge_operations(&rows),
+        Table::EdgeMinutes | Table::EdgeHours => merge_edges(&rows),
+        Table::ProfileMinutes | Table::ProfileHours => merge_profiles(&rows),
         _ => None,
     };
     merged.unwrap_or(rows)

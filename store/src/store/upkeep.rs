@@ -8,8 +8,9 @@ use tokio::time::MissedTickBehavior;
 
 use super::commit::table_error;
 use super::{Core, Store};
+use crate::delta::TableHandle;
 use crate::error::StoreError;
-use crate::maintenance::{Maintainer, TableUpkeep, kept_with, lease};
+use crate::maintenance::{Maintainer, TableUpkeep, hours, kept_with, lease};
 use crate::schema::Table;
 use crate::snapshot::DataFile;
 use crate::time::UnixNanos;
@@ -61,6 +62,27 @@ impl Store {
         for table in Table::ALL {
             self.core.keep_table(&mut maintainer, table, now).await;
         }
+    }
+
+    /// Makes the hours that are due, without waiting for more minutes of their dates. Gives the number of
+    /// dates, by table counted; tables that another node keeps are left to it.
+    pub async fn roll_up_hours(&self, now: UnixNanos) -> Result<u64, StoreError> {
+        let mut dates = 0;
+        for table in Table::ALL {
+            let Some(minutes) = table.minutes() else { continue };
+            if !self.core.has_lease(table, now).await? {
+                continue;
+            }
+            let made = async {
+                let minutes = TableHandle::open(&self.core.folder.table(minutes), minutes).await?;
+                let mut hours = TableHandle::open(&self.core.folder.table(table), table).await?;
+                hours::roll_up(&minutes, &mut hours, now, &|_| true).await
+            };
+            let made = made.await;
+            self.core.refresh_table(table).await?;
+            dates += made.map_err(table_error("roll up", table))?.len() as u64;
+        }
+        Ok(dates)
     }
 
     /// Reads what other nodes commit, at every interval until `stop` is ready. A folder has one writer,
@@ -127,10 +149,10 @@ impl Core {
         if !self.has_lease(table, now).await? {
             return Ok(None);
         }
-        let (place, options) = (self.folder.table(table), &self.options.maintenance);
+        let (tables, options) = (self.folder.tables(), &self.options.maintenance);
         let repairer = self.repairer.lock().await;
         let may_go = |file: &DataFile| repairer.has_seen(table, file);
-        let kept = maintainer.keep((&place, table), &may_go, options, now).await;
+        let kept = maintainer.keep((tables, table), &may_go, options, now).await;
         drop(repairer);
         // Also after a failure: a part may have been done.
         self.refresh_table(table).await?;

@@ -2,7 +2,9 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::delta::TableHandle;
+use crate::maintenance::hours::roll_up;
 use crate::testing::{Span, spans};
+use crate::time::UnixNanos;
 use crate::trace_index::TraceIndex;
 
 const HOUR: i64 = 3_600_000_000_000;
@@ -85,6 +87,31 @@ async fn edges_that_are_missing_or_of_others_are_found() {
     let mut table = TableHandle::open_or_create(&place, Table::EdgeMinutes).await.unwrap();
     table.commit(vec![edge_minutes(&[of_day(1), of_day(2)], &[])], &[]).await.unwrap();
     assert_eq!(problems(&options).await[&Table::EdgeMinutes], Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn hours_that_are_not_the_sum_of_their_minutes_are_found() {
+    let (_folder, options) = folder(&[of_day(1), of_day(2)]).await;
+    let places = DataFolder::new(&options).unwrap();
+    let minutes = Table::OperationMinutes;
+    let minutes = TableHandle::open(&places.table(minutes), minutes).await.unwrap();
+    let place = places.table(Table::OperationHours);
+    let mut hours = TableHandle::open_or_create(&place, Table::OperationHours).await.unwrap();
+    let now = UnixNanos(3 * 24 * HOUR + HOUR);
+    assert_eq!(roll_up(&minutes, &mut hours, now, &|_| true).await.unwrap(), [1, 2]);
+    assert_eq!(problems(&options).await[&Table::OperationHours], Vec::<String>::new());
+
+    let of = |day| hours.files().iter().find(|file| file.date == day).unwrap().clone();
+    let (first, second) = (of(1), of(2));
+    // As if a round had forgotten the rows of a day and taken those of another.
+    let gone = BTreeSet::from([first.path.clone()]);
+    let mut other = hours.write(vec![operation_minutes(&[of_day(1).slice(0, 2)])]).await.unwrap();
+    other[0].data.committed_as = first.committed_as;
+    hours.replace_rows(&gone, other).await.unwrap();
+    let found = problems(&options).await;
+    let [problem] = &found[&Table::OperationHours][..] else { panic!("{found:?}") };
+    assert!(problem.starts_with("1970-01-02: "), "{problem}");
+    assert_eq!(hours.files().iter().filter(|file| file.path == second.path).count(), 1);
 }
 
 #[tokio::test]

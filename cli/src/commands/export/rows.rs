@@ -84,9 +84,15 @@ fn order(table: Table) -> &'static str {
         }
         Table::Logs => "time_unix_nano, service_name, trace_id, span_id, body",
         Table::Deploys => "start_unix_nano, service_name, id, received_unix_nano, end_unix_nano",
-        Table::OperationMinutes => "time, service_name, span_name, span_kind, operation",
-        Table::EdgeMinutes => "time, reporter, client_service, server_service, operation",
-        Table::ProfileMinutes => "time, service_name, sample_type, unit, families",
+        Table::OperationMinutes | Table::OperationHours => {
+            "time, service_name, span_name, span_kind, operation"
+        }
+        Table::EdgeMinutes | Table::EdgeHours => {
+            "time, reporter, client_service, server_service, operation"
+        }
+        Table::ProfileMinutes | Table::ProfileHours => {
+            "time, service_name, sample_type, unit, families"
+        }
         Table::Findings | Table::Diagnoses => "time, id",
     }
 }

@@ -26,7 +26,8 @@ pub(super) async fn write(
     draft: &mut Draft,
     progress: &ProgressBar,
 ) -> anyhow::Result<()> {
-    for table in Table::ALL {
+    // Hours are made of minutes by upkeep.
+    for table in Table::ALL.into_iter().filter(|table| table.minutes().is_none()) {
         progress.set_message(table.name());
         if table.is_rollup() {
             minutes(source, table, range, draft, progress).await?;

@@ -156,8 +156,12 @@ fn listed(folder: &Path, files: Vec<Listed>) -> anyhow::Result<Tables> {
             .hint("import it with the version that exported it")?;
         let path = beside(folder, &name)?;
         let sha256 = sha256.with_context(|| format!("`{MANIFEST}` has no hash of `{name}`"))?;
-        let is_minutes = table.is_rollup();
+        let is_minutes = table.is_rollup() && table.minutes().is_none();
         ensure!(is_minutes || !derived, "`{name}`: rows of `{of}` are not made of other rows");
+        ensure!(
+            table.minutes().is_none(),
+            "`{name}`: rows of `{of}` are made of minutes, not imported"
+        );
         if !derived {
             found.push(TableFile { table, path, records, sha256: sha256.to_ascii_lowercase() });
         }
