@@ -1,6 +1,6 @@
 //! `upriver export`: what it writes gives the same rows again, and what it refuses.
 
-mod tables;
+pub(crate) mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -21,14 +21,14 @@ const ALWAYS: [&str; 4] = ["--from", "1960-01-01T00:00:00Z", "--to", "2300-01-01
 /// dangled in them is gone.
 const NOT_KEPT: [&str; 2] = ["profile_id", "dangling_references"];
 
-struct Place(TempDir);
+pub(crate) struct Place(TempDir);
 
 impl Place {
     fn new() -> Self {
         Self(TempDir::new().unwrap())
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
@@ -52,7 +52,7 @@ impl Place {
     }
 }
 
-fn rows(data: &Path, query: &str) -> Vec<Value> {
+pub(crate) fn rows(data: &Path, query: &str) -> Vec<Value> {
     let run = upriver(&["sql", "--format", "json", "--data", text(data), query]);
     run.json(0).as_array().unwrap().clone()
 }
@@ -73,12 +73,21 @@ fn all_rows(data: &Path, table: Table, without: &[&str]) -> Vec<String> {
 
 /// Of each column how many values and different ones there are, and what they come to.
 fn figures(data: &Path, table: Table, without: &[&str]) -> Value {
-    let kept = table.columns().iter().filter(|column| !without.contains(&column.name));
+    figures_of(data, table, |column| !without.contains(&column))
+}
+
+/// The same of some columns.
+pub(crate) fn figures_of(data: &Path, table: Table, is_kept: impl Fn(&str) -> bool) -> Value {
+    let kept = table.columns().iter().filter(|column| is_kept(column.name));
     let figures = kept.flat_map(|Column { name, kind, .. }| {
         let count = format!("count(\"{name}\") AS \"{name}_count\"");
+        // Sums as text: JSON would lose digits.
+        let sum = |value: &str, digits| {
+            format!("CAST(sum(CAST({value} AS DECIMAL(38, {digits}))) AS VARCHAR)")
+        };
         let more = match kind {
-            Kind::Int => format!("sum(CAST(\"{name}\" AS DECIMAL(38, 0)))"),
-            Kind::Float => format!("sum(CAST(\"{name}\" AS DECIMAL(38, 9)))"),
+            Kind::Int => sum(&format!("\"{name}\""), 0),
+            Kind::Float => sum(&format!("nanvl(\"{name}\", 0.0)"), 9),
             Kind::Text => format!("count(DISTINCT \"{name}\") * 1000000 + sum(length(\"{name}\"))"),
             Kind::Attributes => format!("sum(cardinality(\"{name}\"))"),
             Kind::Histogram => format!("sum(\"{name}\"['sum']) + sum(\"{name}\"['count'])"),
@@ -168,7 +177,7 @@ fn nasty() -> BTreeMap<&'static str, String> {
     ])
 }
 
-fn nasty_data() -> Place {
+pub(crate) fn nasty_data() -> Place {
     let place = Place::new();
     fs::create_dir(place.path("case")).unwrap();
     for (name, content) in nasty() {

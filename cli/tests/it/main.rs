@@ -7,6 +7,7 @@ mod binary;
 mod bucket;
 mod crash;
 mod export;
+mod golden;
 mod import;
 mod incident;
 mod layouts;
