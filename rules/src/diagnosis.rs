@@ -41,6 +41,7 @@ pub(crate) mod symptom;
 mod traces;
 pub(crate) mod traffic;
 mod verdict;
+mod watched;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -113,7 +113,10 @@ fn read_until(reader: &mut impl BufRead, text: &str) -> String {
     said
 }
 
+/// As long as a server lets a query run.
+const PATIENCE: Duration = Duration::from_mins(1);
+
 /// An HTTP client that waits, though not for ever.
 pub(crate) fn client() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(20)).build().unwrap()
+    reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap()
 }

@@ -3,9 +3,10 @@
 use upriver_analyze::histogram::Histogram;
 
 use super::inquiry::Inquiry;
-use super::placebo::{self, Watched};
+use super::placebo;
 use super::reading::{is_operation, series_rows};
 use super::signal::Operation;
+use super::watched::{QUANTILES, Watched};
 use crate::error::RulesError;
 use crate::statistics::change_point::{Reference, Rise, lasting_rise};
 use crate::statistics::median;
@@ -28,7 +29,7 @@ const BIN_FINE: i64 = 10 * SECOND;
 const SEARCH_FINE: i64 = 30 * MINUTE;
 /// A point that would reach over a longer gap ends before it.
 const GAP_MAX: i64 = 30 * MINUTE;
-/// A rise smaller than this factor is not reported.
+/// A rise of a quantile smaller than this factor is not reported.
 pub(crate) const RATIO_MIN: f64 = 1.2;
 /// A rise must stand out so far from windows of its length in quiet time: of two quiet hours that are drawn none
 /// of 200 does, of rises by half in them 76 % (the test `chance_seldom_stands_out`).
@@ -36,14 +37,11 @@ pub(super) const Z_MIN: f64 = 4.0;
 /// The baseline is the shortest of these that holds enough requests for a 99th percentile.
 const BASELINES: [i64; 3] = [HOUR, SEARCH, REFERENCE];
 /// A smaller rise than [`RATIO_BRIEF`] must have lasted so long, as alerts customarily wait five minutes: most of
-/// those that are younger pass by themselves.
+/// those that are younger pass by themselves. A share of slow requests has to rise by that factor in any case.
 const LASTS_MIN: i64 = 5 * MINUTE;
 const RATIO_BRIEF: f64 = 2.0;
 /// Requests for a 95 % interval of the 99th percentile (order statistics).
 pub(crate) const P99_COUNT_MIN: i64 = 368;
-
-/// The quantiles that are watched, and how many requests make a point of each.
-const WATCHED: [(f64, i64); 3] = [(0.5, 20), (0.9, 40), (0.99, 200)];
 
 /// Requests of a short time.
 #[derive(Clone, Debug)]
@@ -58,7 +56,7 @@ pub(crate) struct Bin {
 struct Point {
     start: Time,
     end: Time,
-    /// Logarithm of the quantile.
+    /// What is watched, on its scale.
     value: f64,
 }
 
@@ -70,8 +68,8 @@ pub(crate) struct Onset {
     pub(crate) interval: Window,
     /// Healthy time before it.
     pub(crate) baseline: Window,
-    /// The quantile in which it shows most.
-    pub(crate) quantile: f64,
+    /// In what it shows best.
+    pub(crate) watched: Watched,
     /// Width of the points.
     pub(crate) resolution: i64,
 }
@@ -111,24 +109,28 @@ async fn series(
     Ok(bins)
 }
 
-/// The lasting rise that can be dated best, of those among the watched quantiles that stand out from
+/// The lasting rise that can be dated best, of those in what is watched that stand out from
 /// quiet minutes.
 fn rise_of(bins: &[Bin], minutes: &[Bin], search_start: Time, resolution: i64) -> Option<Onset> {
     let end = bins.last()?.end;
-    let candidates = WATCHED.into_iter().filter_map(|(quantile, count_min)| {
-        let points = points(bins, quantile, count_min);
+    // Bins of seconds are too short for a share.
+    let share = slow_share(minutes, search_start).filter(|_| resolution >= MINUTE);
+    let candidates = QUANTILES.into_iter().chain(share).filter_map(|watched| {
+        let points = points(bins, watched);
         let (healthy, search) = split_reference(&points, search_start);
         let values = |points: &[Point]| points.iter().map(|p| p.value).collect::<Vec<_>>();
         let reference = Reference::of(&values(healthy))?;
         let rise = lasting_rise(&values(search), reference)?;
-        let onset = onset_of(bins, search, rise, (quantile, resolution));
+        let onset = onset_of(bins, search, rise, (watched, resolution));
         let is_brief = end - LASTS_MIN < onset.onset;
-        let ratio_min = if is_brief { RATIO_BRIEF } else { RATIO_MIN };
-        if step(&values(search), rise)? < ratio_min.ln() {
+        let is_share = matches!(watched, Watched::ShareAbove(_));
+        let ratio_min = if is_brief || is_share { RATIO_BRIEF } else { RATIO_MIN };
+        let (before, after) = levels(&values(search), rise)?;
+        if watched.ratio(before, after) < ratio_min {
             return None;
         }
         let now = Window::new(onset.onset, end);
-        let z = placebo::z(minutes, onset.interval.start, now, Watched { quantile, count_min })?;
+        let z = placebo::z(minutes, onset.interval.start, now, watched)?;
         (z > Z_MIN).then_some(onset)
     });
     candidates.min_by_key(|onset| onset.interval.nanos())
@@ -144,18 +146,26 @@ fn split_reference(points: &[Point], search_start: Time) -> (&[Point], &[Point])
     (&points[..healthy], points)
 }
 
-/// How far the risen part lies above the points before it, in logarithms.
-fn step(values: &[f64], rise: Rise) -> Option<f64> {
+/// The levels of the points before a rise and of the risen part.
+fn levels(values: &[f64], rise: Rise) -> Option<(f64, f64)> {
     let (before, after) = values.split_at(rise.first);
     let before = &before[before.len().saturating_sub(60)..];
-    Some(median(after)? - median(before)?)
+    Some((median(before)?, median(after)?))
+}
+
+/// The share of slow requests, where hours before the search say what is slow.
+fn slow_share(minutes: &[Bin], search_start: Time) -> Option<Watched> {
+    let mut quiet = Histogram::default();
+    let earlier = minutes.iter().take_while(|bin| bin.end <= search_start);
+    earlier.for_each(|bin| quiet.merge(&bin.durations));
+    (quiet.count >= P99_COUNT_MIN).then(|| Watched::slow_share(&quiet))?
 }
 
 fn onset_of(
     bins: &[Bin],
     points: &[Point],
     rise: Rise,
-    (quantile, resolution): (f64, i64),
+    (watched, resolution): (Watched, i64),
 ) -> Onset {
     // The change may have come in the middle of the last calm point, and the first risen point
     // may be half calm.
@@ -165,7 +175,7 @@ fn onset_of(
         onset: points[rise.first].start,
         interval,
         baseline: baseline(bins, interval.start),
-        quantile,
+        watched,
         resolution,
     }
 }
@@ -182,7 +192,7 @@ pub(crate) fn baseline(bins: &[Bin], end: Time) -> Window {
 }
 
 /// Takes bins together until each point has enough requests.
-fn points(bins: &[Bin], quantile: f64, count_min: i64) -> Vec<Point> {
+fn points(bins: &[Bin], watched: Watched) -> Vec<Point> {
     let mut points = Vec::new();
     let mut pending: Option<Bin> = None;
     for bin in bins {
@@ -194,12 +204,12 @@ fn points(bins: &[Bin], quantile: f64, count_min: i64) -> Vec<Point> {
             }
             _ => bin.clone(),
         };
-        if joined.durations.count < count_min {
+        if joined.durations.count < watched.count_min() {
             pending = Some(joined);
             continue;
         }
-        if let Some(value) = joined.durations.quantile(quantile).filter(|value| *value > 0.0) {
-            points.push(Point { start: joined.start, end: joined.end, value: value.ln() });
+        if let Some(value) = watched.value(&joined.durations) {
+            points.push(Point { start: joined.start, end: joined.end, value });
         }
     }
     points

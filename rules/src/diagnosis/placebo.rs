@@ -2,12 +2,13 @@
 //!
 //! Requests of a minute resemble each other and minutes resemble their neighbours, so how far a window may
 //! lie from the hour before it is not worked out from the number of requests: it is looked up in
-//! the operation's own past, whose windows are placebos. A window is compared by the quantile of all its
+//! the operation's own past, whose windows are placebos. A window is compared by a figure of all its
 //! requests.
 
 use upriver_analyze::histogram::Histogram;
 
 use super::onset::Bin;
+use super::watched::Watched;
 use crate::statistics::{median, robust_sigma};
 use crate::time::{HOUR, MINUTE, Time, Window};
 
@@ -26,15 +27,8 @@ const REFERENCE: i64 = HOUR;
 const BEFORE_MIN: usize = 2;
 /// With fewer placebos nothing is known of how windows scatter.
 const PLACEBOS_MIN: usize = 5;
-/// Logarithms of a window's latency scatter at least this much.
+/// What is watched scatters at least this much from window to window.
 const SIGMA_MIN: f64 = 0.03;
-
-/// A quantile that is watched, with the requests that a window needs for it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Watched {
-    pub(super) quantile: f64,
-    pub(super) count_min: i64,
-}
 
 /// How many standard deviations of quiet windows a window lies above those of the hour before `quiet_end`;
 /// `None` where too little is known. Bins are in the order of time, `quiet_end` is not after `now`.
@@ -68,17 +62,14 @@ pub(super) fn z(bins: &[Bin], quiet_end: Time, now: Window, watched: Watched) ->
     Some((rise - median(&placebos)?) / sigma)
 }
 
-/// Logarithm of the quantile of a window's requests.
+/// What is watched, of a window's requests.
 fn value(bins: &[Bin], window: Window, watched: Watched) -> Option<f64> {
     let first = bins.partition_point(|bin| bin.start < window.start);
     let mut durations = Histogram::default();
     for bin in bins[first..].iter().take_while(|bin| bin.end <= window.end) {
         durations.merge(&bin.durations);
     }
-    if durations.count < watched.count_min {
-        return None;
-    }
-    durations.quantile(watched.quantile).filter(|value| *value > 0.0).map(f64::ln)
+    watched.value(&durations)
 }
 
 /// The median of the windows that end within an hour before an instant.

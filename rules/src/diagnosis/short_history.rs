@@ -13,8 +13,9 @@ use super::inquiry::{Inquiry, Reading};
 use super::onset::{Onset, P99_COUNT_MIN, RATIO_MIN};
 use super::reading::within;
 use super::signal::{Operation, Signal};
-use super::symptom::{DELTA_MS_MIN, P90_COUNT_MIN, Regression, Scope};
+use super::symptom::{COUNT_MIN, DELTA_MS_MIN, P90_COUNT_MIN, Regression, Scope};
 use super::traces::{self, Sample};
+use super::watched::Watched;
 use crate::error::RulesError;
 use crate::time::{HOUR, Periods, Window};
 
@@ -55,7 +56,7 @@ pub(crate) async fn find(
                 onset: start,
                 interval,
                 baseline: periods.before,
-                quantile: measure,
+                watched: Watched::Quantile { quantile: measure, count_min: COUNT_MIN },
                 resolution: window,
             };
             let method = "the window against the hour before it, since less than 6 hours are known: means of the same requests and calls, and where the share of them above the earlier 90th percentile rises".to_owned();

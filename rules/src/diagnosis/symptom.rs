@@ -13,6 +13,7 @@ use super::onset::{self, Onset, P99_COUNT_MIN, RATIO_MIN};
 use super::reading::within;
 use super::short_history;
 use super::signal::{Operation, Signal};
+use super::watched::Watched;
 use crate::error::RulesError;
 use crate::escape;
 use crate::figures;
@@ -249,7 +250,7 @@ async fn regression(
     let now = Window::new(onset.onset.max(inquiry.at - window), inquiry.at);
     let periods = Periods { now, before: onset.baseline, at: inquiry.at };
     let Some((measure, reading)) =
-        worst_quantile(inquiry, operation, &periods, onset.quantile).await?
+        worst_quantile(inquiry, operation, &periods, onset.watched.quantile()).await?
     else {
         return Ok(None);
     };
@@ -257,9 +258,9 @@ async fn regression(
         return Ok(None);
     }
     let method = format!(
-        "clipped CUSUM (k 1.5, h 12) over {} s points of p{:.0}, likelihood-ratio split with its 95 % interval, held against windows of its length in quiet time",
+        "clipped CUSUM (k 1.5, h 12) over {} s points of {}, likelihood-ratio split with its 95 % interval, held against windows of its length in quiet time",
         onset.resolution / crate::time::SECOND,
-        onset.quantile * 100.0
+        onset.watched
     );
     let operation = operation.clone();
     Ok(Some(Regression { operation, onset, periods, measure, reading, method }))
@@ -328,7 +329,7 @@ async fn against_last_week(
         onset: start,
         interval: Window::new(periods.before.end, start),
         baseline: periods.before,
-        quantile: 0.9,
+        watched: Watched::Quantile { quantile: 0.9, count_min: COUNT_MIN },
         resolution: WEEK,
     };
     let method = "slower than in the same window last week, and no rise in the last 6 hours: it began before them".to_owned();

@@ -2,11 +2,12 @@
 
 use upriver_analyze::histogram::Histogram;
 
-use super::{Watched, z};
+use super::z;
 use crate::diagnosis::onset::{Bin, Z_MIN};
+use crate::diagnosis::watched::Watched;
 use crate::time::{MINUTE, Time, Window};
 
-const MEDIAN: Watched = Watched { quantile: 0.5, count_min: 20 };
+const MEDIAN: Watched = Watched::Quantile { quantile: 0.5, count_min: 20 };
 
 /// Minutes of 30 requests around these many milliseconds.
 fn minutes(levels: impl IntoIterator<Item = f64>) -> Vec<Bin> {
@@ -44,7 +45,7 @@ fn where_little_is_known_nothing_is_said() {
         let bins = minutes((0..quiet + 3).map(|_| 50.0));
         let end = bins.last().expect("bins").end;
         let now = Window::new(end - 3 * MINUTE, end);
-        let z = z(&bins, now.start, now, Watched { quantile: 0.5, count_min });
+        let z = z(&bins, now.start, now, Watched::Quantile { quantile: 0.5, count_min });
         assert_eq!(z.is_some(), expected, "{quiet} quiet minutes, {count_min} requests");
     };
     check(30, 20, true);
