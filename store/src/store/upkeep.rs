@@ -64,6 +64,12 @@ impl Store {
         }
     }
 
+    /// Whether this node, of all that write to the tables, is the one to do what is done once: it takes or
+    /// renews the lease of a table, which is given up when the store is closed.
+    pub async fn keeps(&self, table: Table, now: UnixNanos) -> Result<bool, StoreError> {
+        self.core.has_lease(table, now).await
+    }
+
     /// Makes the hours that are due, without waiting for more minutes of their dates. Gives the number of
     /// dates, by table counted; tables that another node keeps are left to it.
     pub async fn roll_up_hours(&self, now: UnixNanos) -> Result<u64, StoreError> {

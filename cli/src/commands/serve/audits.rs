@@ -21,7 +21,9 @@ use upriver_analyze::{QueryRuntime, Session, SessionOptions, literal};
 use upriver_ingest::server::{AuditCounts, Clock, StoreSlot};
 use upriver_rules::audit::document::{Audit, AuditOutcome, SETTLED};
 use upriver_rules::audit::{AUDIT_RULE, AuditRequest, audit};
+use upriver_store::schema::Table;
 use upriver_store::snapshot::SnapshotSource;
+use upriver_store::store::Store;
 use upriver_store::time::UnixNanos;
 
 use crate::records;
@@ -107,6 +109,10 @@ impl Auditor {
         if due.iter().all(|due| self.looked.contains(due)) {
             return Ok(0);
         }
+        // Of the servers that write to a bucket one judges.
+        if !self.store()?.keeps(Table::Findings, now).await? {
+            return Ok(0);
+        }
         let mut judged = 0;
         for change in due_changes(&session, now).await? {
             if judged == ROUND_MAX {
@@ -149,10 +155,13 @@ impl Auditor {
         ];
         let findings: Vec<_> = audit.verdict_findings().cloned().collect();
         let rows = records::of_labelled_findings(&findings, audit.at.0, &labels)?;
-        let store = self.slot.store().ok_or_else(|| anyhow!("the store is closed"))?;
-        store.append_rows(now, vec![rows]).await?;
+        self.store()?.append_rows(now, vec![rows]).await?;
         self.tell(&audit, due);
         Ok(())
+    }
+
+    fn store(&self) -> anyhow::Result<Arc<Store>> {
+        self.slot.store().ok_or_else(|| anyhow!("the store is closed"))
     }
 
     fn tell(&self, audit: &Audit, due: &Due) {

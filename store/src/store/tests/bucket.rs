@@ -330,7 +330,11 @@ async fn one_node_keeps_a_table_and_others_see_what_it_did() {
     other.refresh().await.unwrap();
     assert_eq!((files(&one), files(&other)), (1, 1));
     check(&one, &calls(1..=6), "after it was kept");
+    let now = UnixNanos(2 * SECOND);
+    assert!(one.keeps(Table::Findings, now).await.unwrap());
+    assert!(!other.keeps(Table::Findings, now).await.unwrap());
     one.close().await.unwrap();
+    assert!(other.keeps(Table::Findings, now).await.unwrap());
     other.keep_once(UnixNanos(3 * SECOND)).await;
     let kept = done(&other).unwrap();
     assert_eq!((kept.rounds, kept.failures), (1, 0), "a node that stopped holds up nobody");

@@ -1,6 +1,6 @@
 use std::sync::atomic::Ordering;
 
-use upriver_store::store::{Store, StoreOptions};
+use upriver_store::store::StoreOptions;
 use upriver_testdata::incidents::{Family, Incident, Label, Options};
 
 use super::*;
