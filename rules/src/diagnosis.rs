@@ -10,6 +10,7 @@
 //! | `gap` | the callee, or the caller around the call |
 //! | `payload` | bodies per edge, and how times follow them |
 //! | `profile`, `amdahl` | which frames took over, and what removing them would bring |
+//! | `utilisation` | how busy processors are, where services say so |
 //! | `traffic` | request rate, errors, the client's side |
 //! | `graph`, `changes` | changes in reach, and what each did to its own service |
 //! | `score`, `verdict`, `actions` | log-odds with "none of these", what is named, what to do |
@@ -40,6 +41,7 @@ pub mod signal;
 pub(crate) mod symptom;
 mod traces;
 pub(crate) mod traffic;
+mod utilisation;
 mod verdict;
 mod watched;
 
@@ -68,6 +70,7 @@ use score::{Measured, weigh};
 use signal::{Operation, Signal};
 use symptom::{Regression, Symptoms};
 use traffic::Traffic;
+use utilisation::Utilisation;
 
 use crate::error::RulesError;
 use crate::figures;
@@ -165,6 +168,7 @@ struct Evidence {
     /// Those of the service that the time comes from.
     culprit_profiles: Profiles,
     amdahl: Option<Amdahl>,
+    utilisation: BTreeMap<String, Utilisation>,
     traffic: Traffic,
     reach: BTreeMap<String, usize>,
     candidates: Candidates,
@@ -203,9 +207,15 @@ async fn gather(
         payloads.elasticities = payload::elasticities(inquiry, breadth, &growth, periods).await?;
     }
     let profiles = profile::compute(inquiry, &operation.service, periods).await?;
-    let amdahl = law(&profiles, main, request);
     let operations = answering_operations(budget.as_ref());
     let culprit = attribution.main().filter(|added| added.main_part() == Part::Own);
+    let busy: Vec<_> = culprit
+        .map(|added| added.service.as_str())
+        .into_iter()
+        .chain([&*operation.service])
+        .collect();
+    let utilisation = utilisation::compute(inquiry, &busy, periods).await?;
+    let amdahl = law(&profiles, main, (utilisation.get(&operation.service), request));
     let slowest = culprit.and_then(|added| operations.get(&added.service)?.first());
     let traffic = traffic::compute(inquiry, (operation, slowest), periods).await?;
     let culprit_profiles = match culprit.filter(|added| added.service != operation.service) {
@@ -231,6 +241,7 @@ async fn gather(
         profiles,
         culprit_profiles,
         amdahl,
+        utilisation,
         traffic,
         reach,
         candidates,
@@ -269,11 +280,15 @@ fn answering_operations(budget: Option<&Budget>) -> BTreeMap<String, Vec<Operati
     operations
 }
 
-fn law(profiles: &Profiles, main: &Regression, request: &DiagnoseRequest) -> Option<Amdahl> {
+fn law(
+    profiles: &Profiles,
+    main: &Regression,
+    (utilisation, request): (Option<&Utilisation>, &DiagnoseRequest),
+) -> Option<Amdahl> {
     let (current, baseline) = main.reading.figures.pair()?;
     let objective = request.objective.map(|objective| objective.as_secs_f64() * 1e3);
     let target = Target { ms: objective.unwrap_or(baseline), is_objective: objective.is_some() };
-    amdahl::compute(profiles.combined.as_ref()?, current, target)
+    amdahl::compute(profiles.combined.as_ref()?, current, target, utilisation)
 }
 
 /// That the symptom's own service was not changed, if so.
@@ -319,6 +334,7 @@ fn explain(
         gaps: &evidence.gaps,
         profiles: &evidence.profiles,
         culprit_profiles: &evidence.culprit_profiles,
+        utilisation: &evidence.utilisation,
         traffic: &evidence.traffic,
         symptom_findings: &evidence.symptom,
     };

@@ -60,7 +60,7 @@ def part(values):
 
 
 def families(records, mode):
-    header = ["family", "n", "named", "top 1", "top 3", "kind", "mechanism", "deploy", "verdict", "must not blame", "silent", "right when it speaks", "CPU s", "rows read"]
+    header = ["family", *FIGURES]
     groups = defaultdict(list)
     for record in records:
         groups[record["family"]].append(record[mode])
@@ -69,6 +69,23 @@ def families(records, mode):
     if len(rows) > 1:
         rows.append(["all", *figures(everything)])
     return table(header, rows)
+
+
+def ablation(documents):
+    """What runs on the same cases came to, each without a kind of evidence."""
+    header = ["without", "n", "named", "top 1", "kind", "mechanism", "the most precise one", "deploy", "must not blame", "silent", "right when it speaks"]
+    rows = []
+    for document in documents:
+        group = [record["blind"] for record in document["records"] if "failed" not in record]
+        of = dict(zip(FIGURES, figures(group)))
+        precise = part(r["mechanism_precise"] for r in group if r["has_cause"])
+        columns = [of[name] for name in ("n", "named", "top 1", "kind", "mechanism")]
+        columns += [precise, *(of[name] for name in ("deploy", "must not blame", "silent", "right when it speaks"))]
+        rows.append([document["without"] or "nothing", *columns])
+    return table(header, rows)
+
+
+FIGURES = ("n", "named", "top 1", "top 3", "kind", "mechanism", "deploy", "verdict", "must not blame", "silent", "right when it speaks", "CPU s", "rows read")
 
 
 def figures(group):

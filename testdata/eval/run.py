@@ -18,7 +18,7 @@ from pathlib import Path
 import cases
 import rankers
 import report
-from judgement import judge, judge_rankings
+from judgement import judge, judge_rankings, without_reports
 from upriver import EVIDENCE_FILES, Failed, Upriver
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -33,6 +33,9 @@ def main():
     if arguments.tables:
         document = json.loads(arguments.tables.read_text())
         print(report.page(document["records"], without=document["without"]))
+        return 0
+    if arguments.ablation:
+        print(report.ablation([json.loads(path.read_text()) for path in arguments.ablation]))
         return 0
     if not arguments.binary:
         sys.exit("--binary is missing: the upriver binary")
@@ -55,6 +58,7 @@ def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--binary", type=Path, help="the upriver binary")
     parser.add_argument("--tables", type=Path, help="print the tables of an earlier run's file, and end")
+    parser.add_argument("--ablation", type=Path, nargs="+", metavar="FILE", help="print what leaving out evidence came to, of runs' files, and end")
     parser.add_argument("--generator", type=Path, help="the generator; without it, recorded cases alone")
     parser.add_argument("--short", action="store_true", help="one seed of a few families, nothing recorded")
     parser.add_argument("--families", help="generated families, by comma")
@@ -119,6 +123,8 @@ def generate(wanted, folder, arguments):
 def measure(upriver, folder, data, output):
     record, arguments = output
     label = cases.label(folder)
+    if arguments.without == "deploys":
+        label = {**label, "expected": without_reports(label["expected"])}
     record["import_seconds"] = upriver.import_case(folder, data, arguments.without)
     record["spans"] = upriver.sql(data, "SELECT count(*) AS n FROM spans")[0]["n"]
     record["label"] = {

@@ -3,6 +3,7 @@
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, Hasher};
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -22,6 +23,8 @@ use crate::server::{Serve, client, command};
 const CRASHES: usize = 10;
 /// Crashes after which small files are put together.
 const UPKEEP_EVERY: usize = 8;
+/// Crashes of one folder: every row of it is looked at after each of them.
+const OF_A_FOLDER: usize = 25;
 /// Senders at once: as many requests are under way when the server dies.
 const SENDERS: usize = 6;
 /// The server dies within this time.
@@ -45,11 +48,19 @@ pub(crate) struct Outbox {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_rows_survive_kill_9_once() {
     let crashes = crashes();
+    for first in (0..crashes).step_by(OF_A_FOLDER) {
+        crash_a_folder(first..crashes.min(first + OF_A_FOLDER)).await;
+    }
+}
+
+/// Kills the servers of a new folder, one after the other.
+async fn crash_a_folder(crashes: Range<usize>) {
+    let least = 10 * crashes.len();
     let folder = TempDir::new().unwrap();
     let data = folder.path().join("data");
     let mut all: Vec<Arc<Request>> = Vec::new();
     let mut outbox = Outbox::default();
-    for crash in 0..crashes {
+    for crash in crashes {
         let mut settings = command(&data);
         // Often, so that a crash meets a commit.
         settings.env("UPRIVER_COMMIT_INTERVAL", "200ms").env("UPRIVER_SETTLE", "300ms");
@@ -87,19 +98,24 @@ async fn acknowledged_rows_survive_kill_9_once() {
         let serve = Serve::start(&data);
         check(&serve, &all, &outbox, &format!("crash {crash} after {alive:?} at {step:?}")).await;
         serve.end("-KILL");
-        println!("crash {crash}: {} requests acknowledged", outbox.acknowledged.len());
+        said(&format!("crash {crash}: {} requests acknowledged", outbox.acknowledged.len()));
         if crash % UPKEEP_EVERY == UPKEEP_EVERY - 1 {
             // No server lives long enough for its upkeep.
             upriver(&["storage", "compact", "--data", text(&data)]).ended(0);
         }
     }
-    assert!(outbox.acknowledged.len() > 10 * crashes, "{} requests", outbox.acknowledged.len());
+    assert!(outbox.acknowledged.len() > least, "{} requests", outbox.acknowledged.len());
     let serve = Serve::start(&data);
     check(&serve, &all, &outbox, "the end").await;
     let (status, said) = serve.end("-TERM");
     assert_eq!(status.code(), Some(0), "{said}");
     upriver(&["storage", "verify", "--data", text(&data)]).ended(0);
     check(&Serve::start(&data), &all, &outbox, "all committed").await;
+}
+
+#[expect(clippy::print_stdout, reason = "the long run takes half an hour")]
+fn said(progress: &str) {
+    println!("{progress}");
 }
 
 #[expect(clippy::disallowed_methods, reason = "the long run asks for more")]

@@ -384,6 +384,9 @@ pub struct Amdahl {
     /// Utilisation of the processor above which `is_enough: false` would no longer hold, since
     /// waiting shrinks faster than work (M/M/1).
     pub threshold_utilisation: Option<f64>,
+    /// Utilisation in the window, where the service reports it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub utilisation: Option<f64>,
     /// How the figures were computed.
     pub formula: String,
     /// What limits the conclusion.

@@ -17,6 +17,7 @@ use super::payload::{Growth, Payloads};
 use super::profile::{GARBAGE, Profiles};
 use super::signal::Direction;
 use super::traffic::Traffic;
+use super::utilisation::Utilisation;
 use crate::figures;
 use crate::time::{MINUTE, Time, Window};
 
@@ -88,6 +89,8 @@ pub(crate) struct Measured<'a> {
     pub(crate) profiles: &'a Profiles,
     /// Those of the service that the time comes from.
     pub(crate) culprit_profiles: &'a Profiles,
+    /// How busy services are, where they say so.
+    pub(crate) utilisation: &'a BTreeMap<String, Utilisation>,
     pub(crate) traffic: &'a Traffic,
     pub(crate) symptom_findings: &'a [String],
 }

@@ -123,10 +123,11 @@ fn signed(milliseconds: f64) -> String {
 fn amdahl(amdahl: Option<&Amdahl>) -> Vec<String> {
     let Some(amdahl) = amdahl else { return Vec::new() };
     let enough = if amdahl.is_enough { "enough for" } else { "still over" };
-    let threshold = amdahl
-        .threshold_utilisation
-        .filter(|_| !amdahl.is_enough)
-        .map(|rho| format!("; holds unless the CPU was more than {:.0} % utilised", 100.0 * rho));
+    let threshold = amdahl.threshold_utilisation.filter(|_| !amdahl.is_enough).map(|rho| {
+        let it_was = amdahl.utilisation.map(|now| format!(" (it was {:.0} %)", 100.0 * now));
+        let it_was = it_was.unwrap_or_default();
+        format!("; holds unless the CPU was more than {:.0} % utilised{it_was}", 100.0 * rho)
+    });
     vec![
         format!(
             "removing all {} of the CPU in them gives at most {:.2}x: {} -> {}, {enough} the {} of {}{}",

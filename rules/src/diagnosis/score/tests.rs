@@ -9,6 +9,7 @@ use crate::diagnosis::document::{CauseKind, Mechanism};
 use crate::diagnosis::payload::Payloads;
 use crate::diagnosis::profile::Profiles;
 use crate::diagnosis::traffic::{Surge, Traffic};
+use crate::diagnosis::utilisation::Utilisation;
 use crate::time::{MINUTE, Time, Window};
 
 fn onset() -> Time {
@@ -21,6 +22,7 @@ struct Known {
     attribution: Attribution,
     candidates: Candidates,
     traffic: Traffic,
+    utilisation: BTreeMap<String, Utilisation>,
 }
 
 impl Known {
@@ -64,6 +66,7 @@ impl Known {
             gaps: &[],
             profiles: &profiles,
             culprit_profiles: &profiles,
+            utilisation: &self.utilisation,
             traffic: &self.traffic,
             symptom_findings: &[],
         })
@@ -119,6 +122,24 @@ fn more_requests_explain_a_service_that_queues_and_no_other() {
     assert_eq!(names(&named), (CauseKind::Traffic, Some("stock"), Mechanism::Queueing));
     let named = surge(Added::made_up("cart", Part::Own, 50.0));
     assert_eq!(names(&named), (CauseKind::Dependency, Some("cart"), Mechanism::SlowerCode));
+}
+
+#[test]
+fn a_service_whose_processors_became_busy_waits_for_them() {
+    let with = |before: f64, has_deploy: bool| {
+        let mut known = Known::of(Added::made_up("stock", Part::Own, 50.0));
+        let busy = Utilisation { now: 0.9, before: Some(before), finding: "busy".to_owned() };
+        known.utilisation.insert("stock".to_owned(), busy);
+        if has_deploy { known.with_deploy(true) } else { known }
+    };
+    let named = with(0.45, false).first();
+    assert_eq!(names(&named), (CauseKind::Dependency, Some("stock"), Mechanism::Queueing));
+    assert!(named.supporting.contains(&"busy".to_owned()));
+    let named = with(0.89, false).first();
+    assert_eq!(names(&named), (CauseKind::Dependency, Some("stock"), Mechanism::SlowerCode));
+    // Slower code keeps processors busy too.
+    let named = with(0.45, true).first();
+    assert_eq!(names(&named), (CauseKind::Deploy, Some("stock"), Mechanism::SlowerCode));
 }
 
 #[test]

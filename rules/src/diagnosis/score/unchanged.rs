@@ -10,6 +10,7 @@ use crate::diagnosis::attribution::{Added, Part, SlowHost};
 use crate::diagnosis::document::{CauseKind, Mechanism};
 use crate::diagnosis::profile::GARBAGE;
 use crate::diagnosis::signal::Direction;
+use crate::diagnosis::utilisation::Utilisation;
 use crate::figures;
 
 /// Services that behave differently, whether or not a change of theirs is known.
@@ -50,7 +51,11 @@ fn slow_service(
     service: &str,
     (reason, findings): (String, Vec<String>),
 ) -> Weighed {
-    let how = mechanism_of(measured, service);
+    let waits = waiting(measured, service);
+    let how = match mechanism_of(measured, service) {
+        Mechanism::SlowerCode if waits.is_some() => Mechanism::Queueing,
+        how => how,
+    };
     let kind = match how {
         Mechanism::RetryAmplification => CauseKind::RetryStorm,
         // Something in the symptom's own service is no dependency of it.
@@ -61,6 +66,7 @@ fn slow_service(
     weighed.service = Some(service.to_owned());
     weighed.mechanism = how;
     weighed.supporting.extend(findings);
+    weighed.supporting.extend(waits.map(|utilisation| utilisation.finding.clone()));
     let on_host = |host: &SlowHost| host.services.iter().any(|name| name == service);
     let explained = if measured.payloads.growths.iter().any(|g| g.consumer() == service) {
         Some("larger bodies explain it".to_owned())
@@ -83,6 +89,12 @@ fn slow_service(
         None => weighed.term("own_signals", OWN_CHANGED, reason),
     }
     weighed
+}
+
+/// Whether a service waits for its processors. That these are busier does not tell why: slower code of a
+/// change keeps them busy too, so it neither speaks for a cause nor against one.
+fn waiting<'a>(measured: &Measured<'a>, service: &str) -> Option<&'a Utilisation> {
+    measured.utilisation.get(service).filter(|utilisation| utilisation.waiting().is_some())
 }
 
 /// Requests that a cache no longer answers are nobody's fault but the cache's, without a change of those
