@@ -1,5 +1,7 @@
 //! When an operation became slower, if it did: its latency over time, and the rise that lasts.
 
+use std::collections::BTreeMap;
+
 use upriver_analyze::histogram::Histogram;
 
 use super::inquiry::Inquiry;
@@ -27,6 +29,8 @@ const HEALTHY_POINTS_MIN: usize = 5;
 const BIN_FINE: i64 = 10 * SECOND;
 /// Fine bins are read this far back.
 const SEARCH_FINE: i64 = 30 * MINUTE;
+/// Operations whose minutes are read together: of thirty hours, some tens of megabytes.
+const TOGETHER: usize = 32;
 /// A point that would reach over a longer gap ends before it.
 const GAP_MAX: i64 = 30 * MINUTE;
 /// A rise of a quantile smaller than this factor is not reported.
@@ -74,39 +78,62 @@ pub(crate) struct Onset {
     pub(crate) resolution: i64,
 }
 
-/// Finds the rise of an operation's latency that lasts to the end.
+/// Finds, of each operation, the rise of its latency that lasts to the end.
 pub(crate) async fn find(
     inquiry: &Inquiry<'_>,
-    operation: &Operation,
-) -> Result<Option<Onset>, RulesError> {
+    operations: &[&Operation],
+) -> Result<Vec<Option<Onset>>, RulesError> {
     let at = inquiry.at;
     let coarse = Window::new(at - (SEARCH + REFERENCE), at);
-    let minutes = series(inquiry, operation, coarse, MINUTE).await?;
-    if let Some(onset) = rise_of(&minutes, &minutes, at - SEARCH, MINUTE) {
-        return Ok(Some(onset));
+    let near = Window::new(at - SEARCH_FINE, at);
+    let mut found = Vec::with_capacity(operations.len());
+    for operations in operations.chunks(TOGETHER) {
+        let minutes = series(inquiry, operations, coarse, MINUTE).await?;
+        let of = |all: &Series, operation: &Operation, start, width| {
+            let none = Vec::new();
+            let minutes = minutes.get(operation).unwrap_or(&none);
+            rise_of(all.get(operation).unwrap_or(&none), minutes, start, width)
+        };
+        let risen = |operation| of(&minutes, operation, coarse.end - SEARCH, MINUTE);
+        let mut onsets: Vec<_> = operations.iter().map(|operation| risen(operation)).collect();
+        let others = operations.iter().zip(&onsets).filter(|(_, onset)| onset.is_none());
+        let others: Vec<_> = others.map(|(operation, _)| *operation).collect();
+        if !others.is_empty() {
+            let fine = series(inquiry, &others, near, BIN_FINE).await?;
+            for (operation, onset) in operations.iter().zip(&mut onsets) {
+                *onset = onset.or_else(|| of(&fine, operation, near.start, BIN_FINE));
+            }
+        }
+        found.extend(onsets);
     }
-    let fine = series(inquiry, operation, Window::new(at - SEARCH_FINE, at), BIN_FINE).await?;
-    Ok(rise_of(&fine, &minutes, at - SEARCH_FINE, BIN_FINE))
+    Ok(found)
 }
+
+/// Requests over time, by operation.
+type Series = BTreeMap<Operation, Vec<Bin>>;
 
 async fn series(
     inquiry: &Inquiry<'_>,
-    operation: &Operation,
+    operations: &[&Operation],
     window: Window,
     width: i64,
-) -> Result<Vec<Bin>, RulesError> {
-    let sql = series_rows(&is_operation(operation), window, width, inquiry.at);
+) -> Result<Series, RulesError> {
+    let each: Vec<_> =
+        operations.iter().map(|operation| format!("({})", is_operation(operation))).collect();
+    let condition = format!("({})", each.join(" OR "));
+    let sql = series_rows(&condition, window, width, inquiry.at);
     let rows = inquiry.rows("latency over time", &sql).await?;
-    let times = rows.times("time")?;
-    let mut bins: Vec<Bin> = Vec::with_capacity(rows.len());
-    for (start, durations) in times.into_iter().zip(rows.histograms("duration")?) {
+    let times = rows.times("time")?.into_iter().zip(rows.histograms("duration")?);
+    let mut all = Series::new();
+    for (operation, (start, durations)) in Operation::of_rows(&rows)?.into_iter().zip(times) {
         let Some(start) = start.filter(|_| durations.count > 0) else { continue };
+        let bins = all.entry(operation).or_default();
         match bins.last_mut().filter(|last| last.start == start) {
             Some(last) => last.durations.merge(&durations),
             None => bins.push(Bin { start, end: start + width, durations }),
         }
     }
-    Ok(bins)
+    Ok(all)
 }
 
 /// The lasting rise that can be dated best, of those in what is watched that stand out from

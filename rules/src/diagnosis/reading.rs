@@ -89,24 +89,25 @@ pub(crate) fn operation_rows(
     parts.collect::<Vec<_>>().join("\n  UNION ALL\n")
 }
 
-/// Rows `(time, duration, span_count)` in bins, of one operation. With `bin` a minute the rollups
-/// are read, below that the spans.
+/// Rows `(service_name, span_name, span_kind, time, duration)` in bins, of the operations that a condition
+/// selects. With `bin` a minute the rollups are read, below that the spans.
 pub(crate) fn series_rows(condition: &str, window: Window, bin: i64, at: Time) -> String {
+    const KEYS: &str = "service_name, span_name, span_kind";
     let pieces = if bin < MINUTE { vec![Piece::Spans(window)] } else { pieces(window, at) };
     let bin = format!("date_bin(INTERVAL '{} seconds', time)", bin / crate::time::SECOND);
     let parts = pieces.into_iter().map(|piece| match piece {
         Piece::Minutes(part) => format!(
-            "  SELECT time, hist_merge(duration) AS duration FROM operation_minutes\n  WHERE {condition} AND {}\n  GROUP BY time",
+            "  SELECT {KEYS}, time, hist_merge(duration) AS duration FROM operation_minutes\n  WHERE {condition} AND {}\n  GROUP BY {KEYS}, time",
             within("time", part)
         ),
         Piece::Spans(part) => format!(
-            "  SELECT {bin} AS time, hist_of(duration_ns) AS duration FROM spans\n  WHERE {condition} AND {} AND {}\n  GROUP BY 1",
+            "  SELECT {KEYS}, {bin} AS time, hist_of(duration_ns) AS duration FROM spans\n  WHERE {condition} AND {} AND {}\n  GROUP BY {KEYS}, 4",
             within("time", part),
             ended(at)
         ),
     });
     let parts = parts.collect::<Vec<_>>().join("\n  UNION ALL\n");
-    format!("SELECT time, duration FROM (\n{parts}\n) AS bins\nORDER BY time")
+    format!("SELECT {KEYS}, time, duration FROM (\n{parts}\n) AS bins\nORDER BY {KEYS}, time")
 }
 
 /// What a query for sizes groups by: one edge, or every edge of some services.

@@ -8,6 +8,8 @@ use super::reading::{
     ADJUSTED_COUNT, DURATION, ERROR_COUNT, Edges, SPAN_COUNT, is_operation, operation_rows,
     payload_rows, within,
 };
+use crate::error::RulesError;
+use crate::rows::Rows;
 use crate::time::{HOUR, MINUTE, Periods, Time, Window};
 
 /// The spans of a service that carry one name.
@@ -19,6 +21,16 @@ pub struct Operation {
     pub span_name: String,
     /// Their kind, such as `SERVER`.
     pub span_kind: String,
+}
+
+impl Operation {
+    /// The operation of each row, by its columns of these names.
+    pub(crate) fn of_rows(rows: &Rows) -> Result<Vec<Self>, RulesError> {
+        let services = rows.texts("service_name")?;
+        let names = rows.texts("span_name")?.into_iter().zip(rows.texts("span_kind")?);
+        let of = |(service, (span_name, span_kind))| Self { service, span_name, span_kind };
+        Ok(services.into_iter().zip(names).map(of).collect())
+    }
 }
 
 /// Calls from one service to another, as one side reported them.

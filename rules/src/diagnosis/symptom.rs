@@ -19,7 +19,7 @@ use crate::escape;
 use crate::figures;
 use crate::spelling;
 use crate::statistics::quantile;
-use crate::time::{HOUR, Periods, Time, WEEK, Window};
+use crate::time::{HOUR, MINUTE, Periods, Time, WEEK, Window};
 
 /// A regression of fewer milliseconds is not reported: the least effect that goes with a test of placebo
 /// windows, beside a factor of 1.2.
@@ -113,11 +113,24 @@ pub(crate) async fn find(
     if current.is_empty() {
         check_names(inquiry, scope).await?;
     }
+    let screened = screened(&hourly, &current);
+    let onsets = onset::find(inquiry, &screened).await?;
+    let last_week = if onsets.iter().any(Option::is_none) {
+        let around = Window::new(now.start - MINUTE, now.end + MINUTE);
+        self::current(inquiry, scope, around.earlier(WEEK)).await?
+    } else {
+        Durations::new()
+    };
     let mut regressions = Vec::new();
-    for operation in screened(&hourly, &current) {
-        if let Some(regression) = regression(inquiry, operation, window).await? {
-            regressions.push(regression);
-        }
+    for (operation, onset) in screened.into_iter().zip(onsets) {
+        let found = match onset {
+            Some(onset) => regression(inquiry, operation, onset, window).await?,
+            None if last_week.contains_key(operation) => {
+                against_last_week(inquiry, operation, window).await?
+            }
+            None => None,
+        };
+        regressions.extend(found);
     }
     let graph = Graph::load(inquiry, Window::new(inquiry.at - HISTORY, inquiry.at)).await?;
     let busiest = current.iter().max_by_key(|(operation, h)| (h.count, *operation));
@@ -170,7 +183,7 @@ async fn current(
         within("time", now)
     );
     let rows = inquiry.rows("the operations of the window", &sql).await?;
-    let operations = operations(&rows)?;
+    let operations = Operation::of_rows(&rows)?;
     Ok(operations.into_iter().zip(rows.histograms("duration")?).collect())
 }
 
@@ -187,20 +200,12 @@ async fn hourly(
     );
     let rows = inquiry.rows("the operations of earlier hours", &sql).await?;
     let mut hours: BTreeMap<Operation, Vec<Histogram>> = BTreeMap::new();
-    for (operation, durations) in operations(&rows)?.into_iter().zip(rows.histograms("duration")?) {
+    for (operation, durations) in
+        Operation::of_rows(&rows)?.into_iter().zip(rows.histograms("duration")?)
+    {
         hours.entry(operation).or_default().push(durations);
     }
     Ok(hours)
-}
-
-fn operations(rows: &crate::rows::Rows) -> Result<Vec<Operation>, RulesError> {
-    let services = rows.texts("service_name")?;
-    let names = rows.texts("span_name")?.into_iter().zip(rows.texts("span_kind")?);
-    Ok(services
-        .into_iter()
-        .zip(names)
-        .map(|(service, (span_name, span_kind))| Operation { service, span_name, span_kind })
-        .collect())
 }
 
 /// Operations that may have regressed, cheaply: slower now than in a calm hour, or new.
@@ -238,15 +243,13 @@ fn screen_ratio(hours: &[Histogram], now: &Histogram) -> f64 {
     [0.5, 0.9, 0.99].map(ratio).into_iter().fold(0.0, f64::max)
 }
 
-/// Looks closely at one operation.
+/// Looks closely at an operation that rose.
 async fn regression(
     inquiry: &Inquiry<'_>,
     operation: &Operation,
+    onset: Onset,
     window: i64,
 ) -> Result<Option<Regression>, RulesError> {
-    let Some(onset) = onset::find(inquiry, operation).await? else {
-        return against_last_week(inquiry, operation, window).await;
-    };
     let now = Window::new(onset.onset.max(inquiry.at - window), inquiry.at);
     let periods = Periods { now, before: onset.baseline, at: inquiry.at };
     let Some((measure, reading)) =
@@ -371,7 +374,7 @@ async fn check_names(inquiry: &Inquiry<'_>, scope: &Scope) -> Result<(), RulesEr
         "SELECT DISTINCT service_name, span_name, span_kind FROM operation_minutes WHERE time < {} ORDER BY service_name, span_name, span_kind",
         inquiry.at.sql()
     );
-    let known = operations(&inquiry.rows("the known operations", &sql).await?)?;
+    let known = Operation::of_rows(&inquiry.rows("the known operations", &sql).await?)?;
     let before = inquiry.at.to_string();
     let is_served_by =
         |operation: &Operation| service.is_none_or(|name| operation.service == *name);
