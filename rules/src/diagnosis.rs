@@ -25,6 +25,8 @@ mod breadth;
 mod budget;
 mod changes;
 pub mod document;
+#[cfg(test)]
+mod draws;
 mod gap;
 mod graph;
 mod inquiry;

@@ -53,6 +53,8 @@ fn contents(data: &Path, known: Option<&Map<String, Value>>) -> Map<String, Valu
 
 /// What is odd, and two requests of each kind, in files; two more in the log.
 async fn make(format: &str) {
+    let folder = formats().join(format);
+    assert!(!folder.exists(), "{} is there already, and stays as it is", folder.display());
     let place = TempDir::new().unwrap();
     let scenario = Scenario::new(Options::default());
     let mut kinds = BTreeMap::<Vec<Table>, Vec<_>>::new();
@@ -89,7 +91,6 @@ async fn make(format: &str) {
     for lock in ["default/upriver.lock", "wal/upriver.lock"] {
         let _none = fs::remove_file(data.join(lock));
     }
-    let folder = formats().join(format);
     copy_folder(&data, &folder.join("data"));
     let known = serde_json::to_string_pretty(&contents(&data, None)).unwrap();
     fs::write(folder.join("tables.json"), known + "\n").unwrap();

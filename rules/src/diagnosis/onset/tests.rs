@@ -3,27 +3,20 @@
 use upriver_analyze::histogram::Histogram;
 
 use super::{Bin, rise_of};
+use crate::diagnosis::draws::Draws;
 use crate::time::{HOUR, MINUTE, Time};
 
 /// Hours of a dozen requests a minute that scatter as those of services do (logarithms by 0.5) in minutes
 /// that scatter by a tenth, then eleven minutes in which one in eight is so many times slower.
 fn drawn(seed: u64, hours: i64, slower: f64) -> Vec<Bin> {
-    let mut state = seed;
-    // Splitmix64, twelve of which make a normal value.
-    let mut uniform = || {
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) as f64 / u64::MAX as f64
-    };
+    let mut draws = Draws(seed);
     let calm = hours * 60;
     let minute = |minute: i64| {
-        let mut normal = || (0..12).map(|_| uniform()).sum::<f64>() - 6.0;
-        let level = 0.1 * normal();
-        let requests: Vec<_> = (0..12).map(|_| level + 0.5 * normal()).collect();
+        let level = 0.1 * draws.normal();
+        let requests: Vec<_> = (0..12).map(|_| level + 0.5 * draws.normal()).collect();
         let mut durations = Histogram::default();
         for request in requests {
-            let is_slow = minute >= calm && uniform() < 0.125;
+            let is_slow = minute >= calm && draws.uniform() < 0.125;
             let nanos = 80e6 * request.exp() * if is_slow { slower } else { 1.0 };
             durations.record(format!("{nanos:.0}").parse().expect("a number"));
         }

@@ -3,6 +3,7 @@
 use upriver_analyze::histogram::Histogram;
 
 use super::z;
+use crate::diagnosis::draws::Draws;
 use crate::diagnosis::onset::{Bin, Z_MIN};
 use crate::diagnosis::watched::Watched;
 use crate::time::{MINUTE, Time, Window};
@@ -58,22 +59,14 @@ fn where_little_is_known_nothing_is_said() {
 /// Two hours of 20 requests a minute (logarithms scatter by 0.8) in minutes that scatter by 8 % and resemble
 /// their neighbours (autocorrelation 0.6), then twelve minutes at a factor.
 fn drawn(seed: u64, factor: f64) -> Option<f64> {
-    let mut state = seed;
-    // Splitmix64, twelve of which make a normal value.
-    let mut uniform = || {
-        state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) as f64 / u64::MAX as f64
-    };
-    let mut normal = || (0..12).map(|_| uniform()).sum::<f64>() - 6.0;
+    let mut draws = Draws(seed);
     let (mut level, mut bins) = (0.0, Vec::new());
     for minute in 0..132 {
-        level = 0.6 * level + 0.08 * 0.8 * normal();
+        level = 0.6 * level + 0.08 * 0.8 * draws.normal();
         let factor = if minute < 120 { 1.0 } else { factor };
         let mut durations = Histogram::default();
         for _ in 0..20 {
-            let nanos = 50e6 * factor * (level + 0.8 * normal()).exp();
+            let nanos = 50e6 * factor * (level + 0.8 * draws.normal()).exp();
             durations.record(format!("{nanos:.0}").parse().expect("a number"));
         }
         let start = Time::of(minute * MINUTE);
