@@ -164,11 +164,21 @@ impl Session {
     /// Runs one statement and collects its rows: at least one batch, which may be empty, so that the
     /// columns are always known.
     pub async fn query(&self, sql: &str) -> Result<Vec<RecordBatch>, QueryError> {
+        let started = Instant::now();
         let (plan, stream) = self.start(sql).await?;
+        let planned = Instant::now();
         let schema = stream.schema();
         let mut batches: Vec<_> = stream.try_collect().await.map_err(QueryError::from)?;
+        let rows_read = rows_read::of(plan.as_ref());
         self.queries.fetch_add(1, Ordering::Relaxed);
-        self.rows_read.fetch_add(rows_read::of(plan.as_ref()), Ordering::Relaxed);
+        self.rows_read.fetch_add(rows_read, Ordering::Relaxed);
+        tracing::debug!(
+            planning_us = (planned - started).as_micros(),
+            running_us = planned.elapsed().as_micros(),
+            rows_read,
+            sql,
+            "query"
+        );
         if batches.is_empty() {
             batches.push(RecordBatch::new_empty(schema));
         }

@@ -227,7 +227,7 @@ mod tests {
             date: 1,
             written_unix_ms: 0,
             committed_as: None,
-            statistics: BTreeMap::new(),
+            statistics: Arc::default(),
         };
         let files: Vec<_> = sizes.iter().enumerate().map(file).collect();
         let sizes = |group: Vec<DataFile>| group.iter().map(|file| file.size_bytes >> 20).collect();

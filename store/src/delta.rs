@@ -492,7 +492,7 @@ fn list_files(handle: &DeltaTable, table: Table) -> Result<Vec<DataFile>, TableE
             date: partition.as_deref().and_then(statistics::date_from_text).unwrap_or(0),
             written_unix_ms: view.modification_time(),
             committed_as: committed_as(&view),
-            statistics,
+            statistics: Arc::new(statistics),
         }
     });
     let mut files: Vec<_> = files.collect();

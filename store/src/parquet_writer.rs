@@ -227,7 +227,7 @@ impl Target {
                 date: self.date,
                 written_unix_ms: i64::try_from(modified.as_millis()).unwrap_or(i64::MAX),
                 committed_as: None,
-                statistics: statistics.finish(),
+                statistics: Arc::new(statistics.finish()),
             },
             draft: is_draft.then(|| Arc::new(file)),
         })

@@ -71,8 +71,9 @@ pub struct DataFile {
     pub written_unix_ms: i64,
     /// The source and its version whose rows these are, until upkeep wrote them again.
     pub committed_as: Option<(String, i64)>,
-    /// Statistics of columns, where the Delta log has them.
-    pub statistics: BTreeMap<String, ColumnStatistics>,
+    /// Statistics of columns, where the Delta log has them. Shared: with each commit the list of files is
+    /// made anew.
+    pub statistics: Arc<BTreeMap<String, ColumnStatistics>>,
 }
 
 /// Smallest and largest value of a column in a file.

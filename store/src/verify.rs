@@ -251,7 +251,7 @@ impl Sums {
             let (path, rows, logged) = (&file.path, read.rows, file.rows);
             found.problem(format!("{path} holds {rows} rows where the log says {logged}"));
         }
-        for (column, logged) in &file.statistics {
+        for (column, logged) in file.statistics.iter() {
             let actual = read.statistics.get(column).cloned().unwrap_or_default();
             if !holds(logged, &actual, read.rows) {
                 let path = &file.path;

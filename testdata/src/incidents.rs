@@ -70,7 +70,7 @@ pub struct Options {
     pub seed: u64,
     /// Hours of healthy traffic before it begins.
     pub history_hours: u32,
-    /// Share of the usual number of spans: less for tests.
+    /// Times the usual number of spans: less for tests, more for what size costs.
     pub size: f64,
     /// What no sender reports.
     pub without: Option<Attributes>,

@@ -112,7 +112,7 @@ fn write_file(table: Table, inside: &RecordBatch, path: &str, date: i32, data: &
         date,
         written_unix_ms: 0,
         committed_as: None,
-        statistics: statistics(table, inside),
+        statistics: Arc::new(statistics(table, inside)),
     }
 }
 

@@ -128,7 +128,7 @@ async fn time_chooses_batches_in_memory() {
 fn without_statistics(snapshot: &Snapshot) -> Snapshot {
     let spans = snapshot.table(Table::Spans);
     let files = spans.files.iter().cloned().map(|mut file| {
-        file.statistics.clear();
+        file.statistics = Arc::default();
         file
     });
     let files = files.collect::<Vec<_>>().into();

@@ -147,7 +147,7 @@ fn upper(text: &str) -> Bound {
 pub(crate) fn to_json(file: &DataFile, table: Table) -> String {
     let kind = |name: &str| table.columns().iter().find(|c| c.name == name).map(|c| c.kind);
     let (mut mins, mut maxs, mut nulls) = (Map::new(), Map::new(), Map::new());
-    for (name, column) in &file.statistics {
+    for (name, column) in file.statistics.iter() {
         let Some(kind) = kind(name) else { continue };
         if let Some(bound) = &column.min {
             mins.insert(name.clone(), bound_to_json(kind, bound));

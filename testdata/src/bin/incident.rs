@@ -22,6 +22,9 @@ struct Arguments {
     /// Hours of healthy traffic before it begins; the number of spans stays.
     #[arg(long, default_value_t = 2)]
     history_hours: u32,
+    /// Times the usual number of spans, some 90,000, at the same times of the same topology.
+    #[arg(long, default_value_t = 1.0)]
+    size: f64,
     /// Attributes that no sender reports.
     #[arg(long, value_enum)]
     without: Option<Without>,
@@ -60,6 +63,7 @@ fn main() -> Result<()> {
         .with_context(|| format!("unknown family {name}: --list prints the known ones"))?;
     let options = Options {
         history_hours: arguments.history_hours,
+        size: arguments.size,
         without: arguments.without.map(Attributes::from),
         ..Options::new(family, arguments.seed)
     };
