@@ -232,7 +232,8 @@ async fn gather(
         attribution: &attribution,
     };
     let candidates = changes::compute(inquiry, main.onset.onset, &around).await?;
-    let own_changes = own_changes(inquiry, main).await?;
+    let own_changes =
+        changes::none_of(inquiry, &operation.service, (&candidates, main.onset.onset));
     Ok(Evidence {
         symptom,
         budget,
@@ -291,28 +292,6 @@ fn law(
     let objective = request.objective.map(|objective| objective.as_secs_f64() * 1e3);
     let target = Target { ms: objective.unwrap_or(baseline), is_objective: objective.is_some() };
     amdahl::compute(profiles.combined.as_ref()?, current, target, utilisation)
-}
-
-/// That the symptom's own service was not changed, if so.
-async fn own_changes(
-    inquiry: &mut Inquiry<'_>,
-    main: &Regression,
-) -> Result<Option<RuledOut>, RulesError> {
-    let service = &main.operation.service;
-    let window = Window::new(main.onset.onset - 24 * HOUR, inquiry.at);
-    let sql = format!(
-        "SELECT count(*) AS observed, CAST(NULL AS DOUBLE) AS baseline, count(*) AS n FROM changes\nWHERE service_name = {} AND {}",
-        upriver_analyze::literal::text(service),
-        reading::within("time", window)
-    );
-    let reading = inquiry.read_sql(sql, "changes").await?;
-    if reading.figures.n > 0 {
-        return Ok(None);
-    }
-    let reason = "no change of it in the 24 hours before the onset or since".to_owned();
-    let statement = format!("{service}: {reason}");
-    let finding = inquiry.note("no_change", service, reading, statement);
-    Ok(Some(RuledOut { what: format!("deploys of {service}"), reason, findings: vec![finding] }))
 }
 
 /// Weighs the evidence and writes the document.

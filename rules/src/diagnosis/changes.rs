@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::attribution::Attribution;
-use super::document::{CauseKind, DeployReference};
+use super::document::{CauseKind, DeployReference, RuledOut};
 use super::inquiry::{Figures, Inquiry};
 use super::payload::{GROWTH_MIN, Payloads, subject as edge_subject};
 use super::reading::within;
@@ -148,6 +148,8 @@ pub(crate) struct Candidates {
     pub(crate) weighed: Vec<Candidate>,
     /// Changes per minute of the services in reach, over the week before the onset.
     pub(crate) rate_per_minute: f64,
+    /// Changes of each service in the day before the onset and since.
+    pub(crate) recent: BTreeMap<String, i64>,
 }
 
 /// A service in reach is taken to change at least this often, once in two days.
@@ -169,6 +171,10 @@ pub(crate) async fn compute(
     let minutes = (onset.nanos() - since.nanos()) as f64 / MINUTE as f64;
     let mut near: Vec<Change> =
         all.into_iter().filter(|change| change.start >= onset - REACH).collect();
+    let mut recent = BTreeMap::new();
+    for change in &near {
+        *recent.entry(change.service.clone()).or_default() += 1;
+    }
     near.sort_by_key(|change| {
         (change.start.nanos().abs_diff(onset.nanos()), change.service.clone(), change.id.clone())
     });
@@ -177,7 +183,30 @@ pub(crate) async fn compute(
     for change in near {
         weighed.push(candidate(inquiry, change, onset, around).await?);
     }
-    Ok(Candidates { weighed, rate_per_minute: (earlier as f64 / minutes).max(RATE_MIN) })
+    let rate_per_minute = (earlier as f64 / minutes).max(RATE_MIN);
+    Ok(Candidates { weighed, rate_per_minute, recent })
+}
+
+/// That a service was not changed in the day before the onset or since, if so.
+pub(crate) fn none_of(
+    inquiry: &mut Inquiry<'_>,
+    service: &str,
+    (candidates, onset): (&Candidates, Time),
+) -> Option<RuledOut> {
+    if candidates.recent.contains_key(service) {
+        return None;
+    }
+    let sql = format!(
+        "SELECT count(*) AS observed, CAST(NULL AS DOUBLE) AS baseline, count(*) AS n FROM changes\nWHERE service_name = {} AND {}",
+        upriver_analyze::literal::text(service),
+        within("time", Window::new(onset - REACH, inquiry.at))
+    );
+    let figures = Figures { observed: Some(0.0), baseline: None, n: 0 };
+    let reason = "no change of it in the 24 hours before the onset or since".to_owned();
+    let statement = format!("{service}: {reason}");
+    let finding =
+        inquiry.note("no_change", service, Inquiry::known(figures, sql, "changes"), statement);
+    Some(RuledOut { what: format!("deploys of {service}"), reason, findings: vec![finding] })
 }
 
 /// The first minute of a window in which there were spans.
@@ -196,7 +225,7 @@ async fn candidate(
     onset: Time,
     around: &Surroundings<'_>,
 ) -> Result<Candidate, RulesError> {
-    let finding = note_change(inquiry, &change, onset).await?;
+    let finding = note_change(inquiry, &change, onset);
     let distance = around.reach.get(&change.service).copied();
     let mut signals = Vec::new();
     if distance.is_some() && change.start <= onset + 3 * MINUTE {
@@ -206,26 +235,23 @@ async fn candidate(
 }
 
 /// That the change happened, with the minutes from it to the onset.
-async fn note_change(
-    inquiry: &mut Inquiry<'_>,
-    change: &Change,
-    onset: Time,
-) -> Result<String, RulesError> {
+fn note_change(inquiry: &mut Inquiry<'_>, change: &Change, onset: Time) -> String {
     let sql = format!(
         "SELECT ({} - min(start_unix_nano)) / 6e10 AS observed, CAST(NULL AS DOUBLE) AS baseline, count(*) AS n\nFROM changes WHERE id = {}",
         onset.nanos(),
         upriver_analyze::literal::text(&change.id)
     );
-    let reading = inquiry.read_sql(sql, "minutes before the onset").await?;
-    let lag = (onset.nanos() - change.start.nanos()) / SECOND;
+    let lag = onset.nanos() - change.start.nanos();
+    let figures = Figures { observed: Some(lag as f64 / 6e10), baseline: None, n: 1 };
+    let reading = Inquiry::known(figures, sql, "minutes before the onset");
     let statement = format!(
         "{} of {} began at {}, {}",
         kind_words(&change.kind),
         change.name(),
         change.start.clock(),
-        lag_words(lag)
+        lag_words(lag / SECOND)
     );
-    Ok(inquiry.note("change", &change.name(), reading, statement))
+    inquiry.note("change", &change.name(), reading, statement)
 }
 
 /// A kind of change in a sentence.

@@ -69,8 +69,12 @@ impl<'a> Inquiry<'a> {
 
     /// Runs a query that returns `observed`, `baseline` and `n`.
     pub(crate) async fn read_sql(&self, sql: String, unit: &str) -> Result<Reading, RulesError> {
-        let figures = figures(self.session, &sql).await?;
-        Ok(Reading { figures, signal: None, unit: unit.to_owned(), sql })
+        Ok(Self::known(figures(self.session, &sql).await?, sql, unit))
+    }
+
+    /// A reading whose figures follow from rows that were read already, with the query that returns them too.
+    pub(crate) fn known(figures: Figures, sql: String, unit: &str) -> Reading {
+        Reading { figures, signal: None, unit: unit.to_owned(), sql }
     }
 
     /// Makes a finding of a reading, and gives its id. The same figures of the same subject are

@@ -46,7 +46,9 @@ impl Known {
         let signals = vec![OwnSignal { what, has_changed, finding, operation: None }];
         let finding = "it happened".to_owned();
         let candidate = Candidate { change, distance: Some(1), signals, finding };
-        self.candidates = Candidates { weighed: vec![candidate], rate_per_minute: 1.0 / 120.0 };
+        let rate_per_minute = 1.0 / 120.0;
+        let weighed = vec![candidate];
+        self.candidates = Candidates { weighed, rate_per_minute, ..Candidates::default() };
         self
     }
 
