@@ -10,6 +10,8 @@
 #   ./bench.sh age [PART ...] [--days N ...]
 #                                       commits to old tables, an hour's questions with long history, freshness
 #                                       under full load, a start with 1 GiB in the log
+#   ./bench.sh diagnosis [--sizes N ...]
+#                                       CPU time and rows of a diagnosis over 5 and 50 million spans
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -35,8 +37,13 @@ case "$what" in
     cargo build --release --locked --package upriver-cli
     python3 testdata/bench_age/run.py --binary "$target/release/upriver" "$@"
     ;;
+  diagnosis)
+    cargo build --release --locked --package upriver-cli --package upriver-testdata
+    python3 testdata/bench_diagnosis/run.py --binary "$target/release/upriver" \
+      --generator "$target/release/incident" --folder "$target/bench-diagnosis" "$@"
+    ;;
   *)
-    sed -n '2,13s/^# \{0,1\}//p' "$0" >&2
+    sed -n '2,15s/^# \{0,1\}//p' "$0" >&2
     exit 2
     ;;
 esac

@@ -16,7 +16,8 @@
 //! | `score`, `verdict`, `actions` | log-odds with "none of these", what is named, what to do |
 //!
 //! Every figure comes from a query that the document carries: `signal` writes it, `inquiry` runs it
-//! and makes the finding, `reading` says which rows a window is.
+//! and makes the finding, `reading` says which rows a window is. Queries that differ in the figure alone
+//! are not all run: `served` reads what they have in common.
 
 mod actions;
 mod amdahl;
@@ -38,6 +39,7 @@ pub(crate) mod reading;
 mod reads;
 mod requests;
 mod score;
+mod served;
 mod short_history;
 pub mod signal;
 pub(crate) mod symptom;

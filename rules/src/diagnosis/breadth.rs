@@ -84,6 +84,8 @@ pub(crate) async fn compute(
 ) -> Result<Option<Breadth>, RulesError> {
     let found = parts(&[&budget.now, &budget.before], &operation.service);
     let mut factors = Vec::new();
+    let operations = found.iter().map(|part| &part.operation);
+    inquiry.read_served(operations, &[periods.now, periods.before]).await?;
     for part in found {
         factors.extend(part_factor(inquiry, part, periods).await?);
     }

@@ -316,7 +316,9 @@ async fn own_signals(
         let own = Own { signal: more.signal(), what, subject, operation };
         signals.extend(own_signal(inquiry, change, own, &periods).await?);
     }
-    for operation in around.operations.get(&change.service).into_iter().flatten() {
+    let operations = around.operations.get(&change.service).map_or(&[][..], Vec::as_slice);
+    inquiry.read_served(operations, &[periods.now, periods.before]).await?;
+    for operation in operations {
         let own = |signal: Signal, what: SignalKind, words: &str| Own {
             signal,
             what,

@@ -3,10 +3,11 @@
 use upriver_analyze::{Session, content_id};
 
 use super::document::{Finding, NotMeasured};
-use super::signal::Signal;
+use super::served::{self, Known};
+use super::signal::{Operation, Signal};
 use crate::error::RulesError;
 use crate::rows::Rows;
-use crate::time::{Periods, Time};
+use crate::time::{Periods, Time, Window};
 
 /// The figures that a finding's query returned.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -49,11 +50,13 @@ pub(crate) struct Inquiry<'a> {
     pub(crate) at: Time,
     pub(crate) findings: Vec<Finding>,
     pub(crate) not_measured: Vec<NotMeasured>,
+    served: Known,
 }
 
 impl<'a> Inquiry<'a> {
     pub(crate) fn new(session: &'a Session, at: Time) -> Self {
-        Self { session, at, findings: Vec::new(), not_measured: Vec::new() }
+        let (findings, not_measured) = (Vec::new(), Vec::new());
+        Self { session, at, findings, not_measured, served: Known::default() }
     }
 
     /// Measures a signal.
@@ -62,9 +65,49 @@ impl<'a> Inquiry<'a> {
         signal: Signal,
         periods: &Periods,
     ) -> Result<Reading, RulesError> {
+        let sql = signal.sql(periods);
+        let figures = match signal.operation() {
+            Some(operation) => self.figures_of(&signal, operation, periods).await?,
+            None => figures(self.session, &sql).await?,
+        };
+        Ok(Self::measured(signal, figures, periods))
+    }
+
+    /// A signal whose figures follow from rows that were read already.
+    pub(crate) fn measured(signal: Signal, figures: Figures, periods: &Periods) -> Reading {
         let (sql, unit) = (signal.sql(periods), signal.unit().to_owned());
-        let reading = self.read_sql(sql, &unit).await?;
-        Ok(Reading { signal: Some(signal), ..reading })
+        Reading { figures, signal: Some(signal), unit, sql }
+    }
+
+    /// Figures of a signal of what an operation served.
+    async fn figures_of(
+        &self,
+        signal: &Signal,
+        operation: &Operation,
+        periods: &Periods,
+    ) -> Result<Figures, RulesError> {
+        self.read_served([operation], &[periods.now, periods.before]).await?;
+        let of = |window| self.served.get(operation, window).unwrap_or_default();
+        let (now, before) = (of(periods.now), of(periods.before));
+        Ok(Figures {
+            observed: signal.figure(&now, periods.now),
+            baseline: signal.figure(&before, periods.before),
+            n: now.spans,
+        })
+    }
+
+    /// Reads what operations served in windows, so that their signals need no query each.
+    pub(crate) async fn read_served<'o>(
+        &self,
+        operations: impl IntoIterator<Item = &'o Operation>,
+        windows: &[Window],
+    ) -> Result<(), RulesError> {
+        let missing = self.served.missing(operations, windows);
+        for (operations, sql) in served::queries(&missing, windows, self.at) {
+            let rows = self.rows("what operations served", &sql).await?;
+            self.served.keep((operations, windows), &rows)?;
+        }
+        Ok(())
     }
 
     /// Runs a query that returns `observed`, `baseline` and `n`.

@@ -6,7 +6,7 @@ use upriver_analyze::histogram::Histogram;
 
 use super::inquiry::Inquiry;
 use super::placebo;
-use super::reading::{is_operation, series_rows};
+use super::reading::{is_any, series_rows};
 use super::signal::Operation;
 use super::watched::{QUANTILES, Watched};
 use crate::error::RulesError;
@@ -118,10 +118,7 @@ async fn series(
     window: Window,
     width: i64,
 ) -> Result<Series, RulesError> {
-    let each: Vec<_> =
-        operations.iter().map(|operation| format!("({})", is_operation(operation))).collect();
-    let condition = format!("({})", each.join(" OR "));
-    let sql = series_rows(&condition, window, width, inquiry.at);
+    let sql = series_rows(&is_any(operations), window, width, inquiry.at);
     let rows = inquiry.rows("latency over time", &sql).await?;
     let times = rows.times("time")?.into_iter().zip(rows.histograms("duration")?);
     let mut all = Series::new();

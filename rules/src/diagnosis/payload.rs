@@ -4,10 +4,14 @@ use std::collections::BTreeMap;
 
 use super::breadth::{Breadth, PartFactor};
 use super::inquiry::{Figures, Inquiry, Reading};
-use super::reading::{DURATION, Edges, SPAN_COUNT, is_operation, operation_rows, payload_rows};
+use super::reading::{
+    BODIES, Body, DURATION, SPAN_COUNT, body_column, body_rows, is_operation, operation_rows,
+    payload_rows,
+};
 use super::signal::{Direction, Edge, Measure, Signal};
 use crate::error::RulesError;
 use crate::figures;
+use crate::rows::Rows;
 use crate::time::Periods;
 
 /// Bodies that grew by less than this factor did not grow.
@@ -84,17 +88,14 @@ pub(crate) async fn compute(
 ) -> Result<Payloads, RulesError> {
     let mut payloads = Payloads::default();
     let mut grown = Vec::new();
-    for direction in [Direction::Response, Direction::Request] {
-        for measure in [Measure::Wire, Measure::Uncompressed] {
-            let sizes = sizes(inquiry, services, (direction, measure), periods).await?;
-            payloads.is_measured |= !sizes.is_empty();
-            grown.extend(
-                sizes
-                    .into_iter()
-                    .filter(|(_, size)| size.has_grown())
-                    .map(|(edge, size)| (size.growth(), edge, direction, measure)),
-            );
-        }
+    for ((direction, measure), sizes) in sizes(inquiry, services, periods).await? {
+        payloads.is_measured |= !sizes.is_empty();
+        grown.extend(
+            sizes
+                .into_iter()
+                .filter(|(_, size)| size.has_grown())
+                .map(|(edge, size)| (size.growth(), edge, direction, measure)),
+        );
     }
     grown.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| (&a.1, a.2, a.3).cmp(&(&b.1, b.2, b.3))));
     // Wire and uncompressed size of the same body are one growth.
@@ -142,25 +143,37 @@ impl Size {
     }
 }
 
-/// Sizes by edge; of two reporters of one edge the server counts.
+/// Sizes of each kind by edge; of two reporters of one edge the server counts.
 async fn sizes(
     inquiry: &Inquiry<'_>,
     services: &[String],
-    (direction, measure): (Direction, Measure),
     periods: &Periods,
-) -> Result<BTreeMap<Edge, Size>, RulesError> {
+) -> Result<Vec<(Body, BTreeMap<Edge, Size>)>, RulesError> {
     let both = [("now", periods.now), ("before", periods.before)];
-    let rows = payload_rows(&Edges::Servers(services), direction, measure, (&both, periods.at));
+    let rows = body_rows(services, &both, periods.at);
+    let figures = BODIES.map(|body| {
+        let name = body_column(body);
+        format!(
+            "  hist_quantile({name}, 0.5) AS {name}_p50, hist_quantile({name}, 0.99) AS {name}_p99, sum({name}['count']) AS {name}_n"
+        )
+    });
     let sql = format!(
-        "SELECT client_service, server_service, operation, reporter, period,\n  hist_quantile(bytes, 0.5) AS p50, hist_quantile(bytes, 0.99) AS p99, sum(bytes['count']) AS n\nFROM (\n{rows}\n) AS rows\nGROUP BY client_service, server_service, operation, reporter, period\nHAVING sum(bytes['count']) > 0\nORDER BY client_service, server_service, operation, reporter, period"
+        "SELECT client, server, operation, reporter, period,\n{}\nFROM (\n{rows}\n) AS rows\nGROUP BY client, server, operation, reporter, period\nORDER BY client, server, operation, reporter, period",
+        figures.join(",\n")
     );
     let rows = inquiry.rows("body sizes", &sql).await?;
-    let (clients, servers) = (rows.texts("client_service")?, rows.texts("server_service")?);
+    BODIES.into_iter().map(|body| Ok((body, sizes_of(body, &rows)?))).collect()
+}
+
+fn sizes_of(body: Body, rows: &Rows) -> Result<BTreeMap<Edge, Size>, RulesError> {
+    let figure = |name: &str| rows.floats(&format!("{}_{name}", body_column(body)));
+    let (p50, p99) = (figure("p50")?, figure("p99")?);
+    let counts = rows.ints(&format!("{}_n", body_column(body)))?;
+    let (clients, servers) = (rows.texts("client")?, rows.texts("server")?);
     let (operations, reporters) = (rows.texts("operation")?, rows.texts("reporter")?);
-    let (periods, counts) = (rows.texts("period")?, rows.ints("n")?);
-    let (p50, p99) = (rows.floats("p50")?, rows.floats("p99")?);
+    let periods = rows.texts("period")?;
     let mut sizes: BTreeMap<Edge, Size> = BTreeMap::new();
-    for row in 0..rows.len() {
+    for row in (0..rows.len()).filter(|row| counts[*row] > 0) {
         let edge = Edge {
             client_service: clients[row].clone(),
             server_service: servers[row].clone(),
@@ -253,7 +266,7 @@ async fn elasticity(
     let columns = [SPAN_COUNT, DURATION];
     let spans = operation_rows(&is_operation(&factor.part.operation), &columns, &both, periods.at);
     let (direction, measure) = (growth.direction, growth.measure);
-    let bodies = payload_rows(&Edges::One(&growth.edge), direction, measure, (&both, periods.at));
+    let bodies = payload_rows(&growth.edge, (direction, measure), &both, periods.at);
     let side = |figure: &str, period: &str| {
         format!("hist_quantile({figure}, 0.5) FILTER (WHERE period = '{period}')")
     };
@@ -265,4 +278,34 @@ async fn elasticity(
         side("bytes", "before")
     );
     inquiry.read_sql(sql, "elasticity").await
+}
+
+#[cfg(test)]
+mod tests {
+    use upriver_analyze::{Session, SessionOptions};
+    use upriver_store::snapshot::Snapshot;
+
+    use super::*;
+    use crate::time::{MINUTE, SECOND, Time, Window};
+
+    /// Minutes and single bodies differ in what may be missing, and either may come first.
+    #[tokio::test]
+    async fn sizes_are_read_wherever_windows_begin_and_end() {
+        let session = Session::new(Snapshot::default(), &SessionOptions::default()).unwrap();
+        let inquiry = Inquiry::new(&session, Time::of(100 * MINUTE));
+        for (start, end) in [(0, 0), (0, 30), (30, 0), (30, 30)] {
+            for at in [80, 70] {
+                let window = |from: i64, to: i64| {
+                    Window::new(
+                        Time::of(from * MINUTE + start * SECOND),
+                        Time::of(to * MINUTE + end * SECOND),
+                    )
+                };
+                let at = Time::of(at * MINUTE);
+                let periods = Periods { now: window(60, 70), before: window(10, 20), at };
+                let sizes = sizes(&inquiry, &["shop".to_owned()], &periods).await.unwrap();
+                assert!(sizes.iter().all(|(_, of_edges)| of_edges.is_empty()), "{periods:?}");
+            }
+        }
+    }
 }

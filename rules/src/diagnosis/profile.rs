@@ -67,7 +67,8 @@ pub(crate) async fn compute(
         .filter(|(_, share)| share.has_risen(totals))
         .map(|(name, _)| name.as_str())
         .collect();
-    note_families(inquiry, &profile, (&families, &risen), (periods, &mut found)).await?;
+    let known = Shares { profile: &profile, families: &families, totals };
+    note_families(inquiry, &known, &risen, (periods, &mut found)).await?;
     note_functions(inquiry, &profile, &risen, (periods, &mut found)).await?;
     Ok(found)
 }
@@ -92,21 +93,35 @@ pub(crate) async fn sample_type(
     Ok(None)
 }
 
+/// Shares of a service's families.
+struct Shares<'a> {
+    profile: &'a ProfileOf,
+    families: &'a BTreeMap<String, Share>,
+    totals: Share,
+}
+
 /// Values and sample counts of a name, or of everything, in both periods.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Share {
-    value: [f64; 2],
-    hits: [f64; 2],
+    value: [i64; 2],
+    hits: [i64; 2],
 }
 
 impl Share {
+    /// As a finding has it: both percentages, and the samples now.
+    fn figures(self, totals: Self) -> Figures {
+        let percent = |side| Some(self.percent(totals, side));
+        Figures { observed: percent(0), baseline: percent(1), n: totals.hits[0] }
+    }
+
     fn percent(self, totals: Self, side: usize) -> f64 {
-        100.0 * self.value[side] / totals.value[side].max(1.0)
+        100.0 * self.value[side] as f64 / totals.value[side].max(1) as f64
     }
 
     /// Standard errors between now and before.
     fn z(self, totals: Self) -> f64 {
-        share_z((self.hits[0], totals.hits[0]), (self.hits[1], totals.hits[1]))
+        let of = |side: usize| (self.hits[side] as f64, totals.hits[side] as f64);
+        share_z(of(0), of(1))
     }
 
     fn has_risen(self, totals: Self) -> bool {
@@ -137,37 +152,36 @@ async fn shares(
             None => &mut totals,
         };
         let side = usize::from(sides[row] != "now");
-        share.value[side] = values[row] as f64;
-        share.hits[side] = hits[row] as f64;
+        (share.value[side], share.hits[side]) = (values[row], hits[row]);
     }
-    let enough = totals.hits.iter().all(|hits| *hits >= SAMPLES_MIN as f64);
+    let enough = totals.hits.iter().all(|hits| *hits >= SAMPLES_MIN);
     Ok(enough.then_some((shares, totals)))
 }
 
 async fn note_families(
     inquiry: &mut Inquiry<'_>,
-    profile: &ProfileOf,
-    (families, risen): (&BTreeMap<String, Share>, &[&str]),
+    shares: &Shares<'_>,
+    risen: &[&str],
     (periods, found): (&Periods, &mut Profiles),
 ) -> Result<(), RulesError> {
-    let has = |name: &&str| families.contains_key(*name);
+    let has = |name: &&str| shares.families.contains_key(*name);
     let garbage: Vec<&str> = GARBAGE.into_iter().filter(has).collect();
     let garbage_risen = garbage.iter().any(|name| risen.contains(name));
     if garbage_risen {
-        found.risen.push(note(inquiry, profile, &garbage, periods).await?);
+        found.risen.push(note(inquiry, shares, &garbage, periods).await?);
         if garbage.len() > 1 {
             for name in &garbage {
-                let apart = note(inquiry, profile, &[name], periods).await?;
+                let apart = note(inquiry, shares, &[name], periods).await?;
                 found.findings.push(apart.finding);
             }
         }
     }
     for name in risen.iter().filter(|name| !GARBAGE.contains(name)) {
-        found.risen.push(note(inquiry, profile, &[name], periods).await?);
+        found.risen.push(note(inquiry, shares, &[name], periods).await?);
     }
-    for name in families.keys().filter(|name| !risen.contains(&name.as_str())) {
+    for name in shares.families.keys().filter(|name| !risen.contains(&name.as_str())) {
         if !GARBAGE.contains(&name.as_str()) {
-            let calm = note(inquiry, profile, &[name], periods).await?;
+            let calm = note(inquiry, shares, &[name], periods).await?;
             found.findings.push(calm.finding);
         }
     }
@@ -175,7 +189,7 @@ async fn note_families(
     let all: Vec<String> = found.risen.iter().flat_map(|risen| risen.families.clone()).collect();
     let all: Vec<&str> = all.iter().map(String::as_str).collect();
     if found.risen.len() > 1 {
-        let combined = note(inquiry, profile, &all, periods).await?;
+        let combined = note(inquiry, shares, &all, periods).await?;
         found.findings.push(combined.finding.clone());
         found.combined = Some(combined);
     } else {
@@ -186,13 +200,19 @@ async fn note_families(
 
 async fn note(
     inquiry: &mut Inquiry<'_>,
-    profile: &ProfileOf,
+    shares: &Shares<'_>,
     families: &[&str],
     periods: &Periods,
 ) -> Result<Risen, RulesError> {
+    let profile = shares.profile;
+    let one = families.first().filter(|_| families.len() == 1);
+    let share = one.and_then(|family| shares.families.get(*family));
     let families: Vec<String> = families.iter().map(|name| (*name).to_owned()).collect();
     let signal = Signal::FamilyShare { profile: profile.clone(), families: families.clone() };
-    let reading = inquiry.read(signal, periods).await?;
+    let reading = match share {
+        Some(share) => Inquiry::measured(signal, share.figures(shares.totals), periods),
+        None => inquiry.read(signal, periods).await?,
+    };
     let figures = reading.figures;
     let (now, before) = figures.pair().unwrap_or_default();
     let words = families.join(" + ");
@@ -228,7 +248,7 @@ async fn note_functions(
             continue;
         };
         let signal = Signal::FunctionShare { profile: profile.clone(), function: function.clone() };
-        let reading = inquiry.read(signal, periods).await?;
+        let reading = Inquiry::measured(signal, share.figures(totals), periods);
         let (now, before) = reading.figures.pair().unwrap_or_default();
         let statement = format!(
             "{function} went from {} to {} of the processor samples of {} (z {:.1})",

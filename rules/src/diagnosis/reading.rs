@@ -23,6 +23,13 @@ pub(crate) struct Column {
     of_spans: &'static str,
 }
 
+impl Column {
+    /// As it is called in results.
+    pub(crate) fn name(self) -> &'static str {
+        self.name
+    }
+}
+
 /// Number of spans.
 pub(crate) const SPAN_COUNT: Column = Column { name: "span_count", of_spans: "count(*)" };
 /// Number of failed spans.
@@ -68,18 +75,44 @@ pub(crate) fn operation_rows(
     periods: &[(&str, Window)],
     at: Time,
 ) -> String {
+    rows_of(condition, (&[], columns), periods, at)
+}
+
+/// The same of several operations: rows `(service_name, span_name, span_kind, period, columns..)`.
+pub(crate) fn rows_by_operation(
+    condition: &str,
+    columns: &[Column],
+    periods: &[(&str, Window)],
+    at: Time,
+) -> String {
+    rows_of(condition, (&KEYS, columns), periods, at)
+}
+
+/// What an operation is.
+const KEYS: [&str; 3] = ["service_name", "span_name", "span_kind"];
+
+fn rows_of(
+    condition: &str,
+    (keys, columns): (&[&str], &[Column]),
+    periods: &[(&str, Window)],
+    at: Time,
+) -> String {
+    let (select, group) = match keys {
+        [] => (String::new(), String::new()),
+        keys => (format!("{}, ", keys.join(", ")), format!("\n  GROUP BY {}", keys.join(", "))),
+    };
     let names: Vec<_> = columns.iter().map(|column| column.name).collect();
     let of_spans: Vec<_> =
         columns.iter().map(|c| format!("{} AS {}", c.of_spans, c.name)).collect();
     let parts = periods.iter().flat_map(|(period, window)| {
         pieces(*window, at).into_iter().map(|piece| match piece {
             Piece::Minutes(part) => format!(
-                "  SELECT '{period}' AS period, {} FROM operation_minutes\n  WHERE {condition} AND {}",
+                "  SELECT {select}'{period}' AS period, {} FROM operation_minutes\n  WHERE {condition} AND {}",
                 names.join(", "),
                 within("time", part)
             ),
             Piece::Spans(part) => format!(
-                "  SELECT '{period}' AS period, {} FROM spans\n  WHERE {condition} AND {} AND {}",
+                "  SELECT {select}'{period}' AS period, {} FROM spans\n  WHERE {condition} AND {} AND {}{group}",
                 of_spans.join(", "),
                 within("time", part),
                 ended(at)
@@ -92,62 +125,107 @@ pub(crate) fn operation_rows(
 /// Rows `(service_name, span_name, span_kind, time, duration)` in bins, of the operations that a condition
 /// selects. With `bin` a minute the rollups are read, below that the spans.
 pub(crate) fn series_rows(condition: &str, window: Window, bin: i64, at: Time) -> String {
-    const KEYS: &str = "service_name, span_name, span_kind";
+    let keys = KEYS.join(", ");
     let pieces = if bin < MINUTE { vec![Piece::Spans(window)] } else { pieces(window, at) };
     let bin = format!("date_bin(INTERVAL '{} seconds', time)", bin / crate::time::SECOND);
     let parts = pieces.into_iter().map(|piece| match piece {
         Piece::Minutes(part) => format!(
-            "  SELECT {KEYS}, time, hist_merge(duration) AS duration FROM operation_minutes\n  WHERE {condition} AND {}\n  GROUP BY {KEYS}, time",
+            "  SELECT {keys}, time, hist_merge(duration) AS duration FROM operation_minutes\n  WHERE {condition} AND {}\n  GROUP BY {keys}, time",
             within("time", part)
         ),
         Piece::Spans(part) => format!(
-            "  SELECT {KEYS}, {bin} AS time, hist_of(duration_ns) AS duration FROM spans\n  WHERE {condition} AND {} AND {}\n  GROUP BY {KEYS}, 4",
+            "  SELECT {keys}, {bin} AS time, hist_of(duration_ns) AS duration FROM spans\n  WHERE {condition} AND {} AND {}\n  GROUP BY {keys}, 4",
             within("time", part),
             ended(at)
         ),
     });
     let parts = parts.collect::<Vec<_>>().join("\n  UNION ALL\n");
-    format!("SELECT {KEYS}, time, duration FROM (\n{parts}\n) AS bins\nORDER BY {KEYS}, time")
+    format!("SELECT {keys}, time, duration FROM (\n{parts}\n) AS bins\nORDER BY {keys}, time")
 }
 
-/// What a query for sizes groups by: one edge, or every edge of some services.
-#[derive(Clone, Debug)]
-pub(crate) enum Edges<'a> {
-    /// The rows of one edge.
-    One(&'a Edge),
-    /// The rows of all edges that these services answer, with the columns of the edge.
-    Servers(&'a [String]),
+/// One of the sizes that are known of calls.
+pub(crate) type Body = (Direction, Measure);
+
+/// All of them.
+pub(crate) const BODIES: [Body; 4] = [
+    (Direction::Response, Measure::Wire),
+    (Direction::Response, Measure::Uncompressed),
+    (Direction::Request, Measure::Wire),
+    (Direction::Request, Measure::Uncompressed),
+];
+
+/// Its column in `edge_minutes`.
+pub(crate) fn body_column((direction, measure): Body) -> String {
+    format!("{}_{}", direction.name(), measure.column())
 }
 
-/// Rows `(period, bytes)` of body sizes, for several edges with their columns before it.
+/// Rows `(period, bytes)` of one body on one edge.
 pub(crate) fn payload_rows(
-    edges: &Edges<'_>,
-    direction: Direction,
-    measure: Measure,
-    (periods, at): (&[(&str, Window)], Time),
+    edge: &Edge,
+    body: Body,
+    periods: &[(&str, Window)],
+    at: Time,
 ) -> String {
-    let keys = ["client_service", "server_service", "operation", "reporter"];
-    let (select, group) = match edges {
-        Edges::One(_) => (String::new(), String::new()),
-        Edges::Servers(_) => {
-            let of = |table: &str| keys.map(|key| format!("{table}.{key}")).join(", ");
-            (format!(", {}", of("p")), format!("\n  GROUP BY {}", of("p")))
-        }
+    let (direction, measure) = body;
+    let select = Select {
+        keys: "",
+        of_minutes: format!("p.{} AS bytes", body_column(body)),
+        of_bodies: format!("hist_of(p.{}) AS bytes", measure.column()),
+        condition: format!("{} AND p.direction = '{}'", is_edge(edge), direction.name()),
+        condition_of_minutes: is_edge(edge),
+        group: "",
     };
-    let condition = edges.condition("p");
-    let column = format!("{}_{}", direction.name(), measure.column());
+    rows_of_bodies(&select, periods, at)
+}
+
+/// Rows `(client, server, operation, reporter, period, bodies..)` of all edges that services answer, with
+/// a column of each of [`BODIES`].
+pub(crate) fn body_rows(services: &[String], periods: &[(&str, Window)], at: Time) -> String {
+    let services: Vec<_> = services.iter().map(|name| literal::text(name)).collect();
+    let condition = format!("p.server_service IN ({})", services.join(", "));
+    let of_bodies = BODIES.map(|body| {
+        let (direction, measure) = body;
+        let name = body_column(body);
+        format!(
+            "hist_of(p.{}) FILTER (WHERE p.direction = '{}') AS {name}",
+            measure.column(),
+            direction.name()
+        )
+    });
+    let select = Select {
+        // Who is not known is '' in the rollup and null in the rows.
+        keys: "coalesce(p.client_service, '') AS client, coalesce(p.server_service, '') AS server, p.operation, p.reporter, ",
+        of_minutes: BODIES.map(|body| format!("p.{}", body_column(body))).join(", "),
+        of_bodies: of_bodies.join(", "),
+        condition_of_minutes: condition.clone(),
+        condition,
+        group: "\n  GROUP BY 1, 2, p.operation, p.reporter",
+    };
+    rows_of_bodies(&select, periods, at)
+}
+
+/// What is read of bodies, of minutes and of single ones.
+struct Select {
+    keys: &'static str,
+    of_minutes: String,
+    of_bodies: String,
+    condition_of_minutes: String,
+    condition: String,
+    group: &'static str,
+}
+
+fn rows_of_bodies(select: &Select, periods: &[(&str, Window)], at: Time) -> String {
+    let Select { keys, of_minutes, of_bodies, condition_of_minutes, condition, group } = select;
     let parts = periods.iter().flat_map(|(period, window)| {
         pieces(*window, at)
             .into_iter()
             .map(|piece| match piece {
                 Piece::Minutes(part) => format!(
-                    "  SELECT '{period}' AS period{select}, p.{column} AS bytes FROM edge_minutes AS p\n  WHERE {condition} AND (p.source IS DISTINCT FROM 'metrics') AND {}",
+                    "  SELECT {keys}'{period}' AS period, {of_minutes} FROM edge_minutes AS p\n  WHERE {condition_of_minutes} AND (p.source IS DISTINCT FROM 'metrics') AND {}",
                     within("p.time", part)
                 ),
                 Piece::Spans(part) => format!(
-                    "  SELECT '{period}' AS period{select}, hist_of(p.{}) AS bytes FROM payload_sizes AS p\n  JOIN spans AS s ON s.trace_id = p.trace_id AND s.span_id = p.span_id\n    AND s.service_name = CASE p.reporter WHEN 'server' THEN p.server_service ELSE p.client_service END\n  WHERE {condition} AND p.direction = '{}' AND {} AND {} AND {}{group}",
-                    measure.column(),
-                    direction.name(),
+                    "  SELECT {keys}'{period}' AS period, {of_bodies} FROM payload_sizes AS p\n  JOIN spans AS s ON s.trace_id = p.trace_id AND s.span_id = p.span_id\n    AND s.service_name = CASE p.reporter WHEN 'server' THEN p.server_service ELSE p.client_service END\n  WHERE {condition} AND {} AND {} AND {}{group}",
                     within("p.time", part),
                     within("s.time", part),
                     ended(at).replace("start_unix_nano", "s.start_unix_nano")
@@ -158,33 +236,23 @@ pub(crate) fn payload_rows(
     parts.collect::<Vec<_>>().join("\n  UNION ALL\n")
 }
 
-impl Edges<'_> {
-    fn condition(&self, table: &str) -> String {
-        match self {
-            Self::One(edge) => {
-                let texts = [
-                    ("client_service", &edge.client_service),
-                    ("server_service", &edge.server_service),
-                    ("operation", &edge.operation),
-                    ("reporter", &edge.reporter),
-                ];
-                let equal = texts.map(|(column, value)| {
-                    // A sender that is not known is '' in the rollup and null in the rows.
-                    let column = if column == "client_service" && value.is_empty() {
-                        format!("coalesce({table}.{column}, '')")
-                    } else {
-                        format!("{table}.{column}")
-                    };
-                    format!("{column} = {}", literal::text(value))
-                });
-                equal.join(" AND ")
-            }
-            Self::Servers(services) => {
-                let services: Vec<_> = services.iter().map(|name| literal::text(name)).collect();
-                format!("{table}.server_service IN ({})", services.join(", "))
-            }
-        }
-    }
+fn is_edge(edge: &Edge) -> String {
+    let texts = [
+        ("client_service", &edge.client_service),
+        ("server_service", &edge.server_service),
+        ("operation", &edge.operation),
+        ("reporter", &edge.reporter),
+    ];
+    let equal = texts.map(|(column, value)| {
+        // A sender that is not known is '' in the rollup and null in the rows.
+        let column = if column == "client_service" && value.is_empty() {
+            format!("coalesce(p.{column}, '')")
+        } else {
+            format!("p.{column}")
+        };
+        format!("{column} = {}", literal::text(value))
+    });
+    equal.join(" AND ")
 }
 
 /// A condition that selects an operation.
@@ -195,6 +263,12 @@ pub(crate) fn is_operation(operation: &Operation) -> String {
         literal::text(&operation.span_name),
         literal::text(&operation.span_kind)
     )
+}
+
+/// A condition that selects several.
+pub(crate) fn is_any(operations: &[&Operation]) -> String {
+    let each: Vec<_> = operations.iter().map(|one| format!("({})", is_operation(one))).collect();
+    format!("({})", each.join(" OR "))
 }
 
 /// `column >= start AND column < end`.

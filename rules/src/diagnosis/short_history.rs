@@ -48,7 +48,9 @@ pub(crate) async fn find(
     let Some(culprit) = attribution.main().map(|added| added.service.clone()) else {
         return Ok(None);
     };
-    for operation in slower_through(&culprit, (&now, &before), scope) {
+    let slower = slower_through(&culprit, (&now, &before), scope);
+    inquiry.read_served(&slower, &[periods.now, periods.before]).await?;
+    for operation in slower {
         if let Some((measure, reading)) = slower_quantile(inquiry, &operation, &periods).await? {
             // Without a rise that can be dated it may have begun at any time in the window.
             let (start, interval) = attribution.onset.unwrap_or((periods.now.start, periods.now));

@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 use upriver_analyze::literal;
 
 use super::reading::{
-    ADJUSTED_COUNT, DURATION, ERROR_COUNT, Edges, SPAN_COUNT, is_operation, operation_rows,
-    payload_rows, within,
+    ADJUSTED_COUNT, DURATION, ERROR_COUNT, SPAN_COUNT, is_operation, operation_rows, payload_rows,
+    within,
 };
+use super::served::Served;
 use crate::error::RulesError;
 use crate::rows::Rows;
 use crate::time::{HOUR, MINUTE, Periods, Time, Window};
@@ -213,6 +214,36 @@ impl Signal {
         Some(shifted)
     }
 
+    /// The operation, where the figures follow from what it served in both windows.
+    pub(crate) fn operation(&self) -> Option<&Operation> {
+        match self {
+            Self::Duration { operation, .. }
+            | Self::MeanDuration { operation }
+            | Self::RequestRate { operation }
+            | Self::ErrorShare { operation } => Some(operation),
+            _ => None,
+        }
+    }
+
+    /// The figure of what [`Signal::operation`] served in a window: what [`Signal::sql`] computes.
+    pub(crate) fn figure(&self, served: &Served, window: Window) -> Option<f64> {
+        if served.spans == 0 {
+            return None;
+        }
+        let spans = served.spans as f64;
+        match self {
+            Self::Duration { quantile, .. } => {
+                served.durations.quantile(*quantile).map(|nanos| nanos / 1e6)
+            }
+            Self::MeanDuration { .. } => served.durations.mean().map(|nanos| nanos / 1e6),
+            Self::RequestRate { .. } => {
+                Some(served.adjusted_micros as f64 / 1e6 / window.seconds().max(1e-6))
+            }
+            Self::ErrorShare { .. } => Some(100.0 * served.errors as f64 / spans),
+            _ => None,
+        }
+    }
+
     /// The query with columns `observed`, `baseline` and `n`.
     pub(crate) fn sql(&self, periods: &Periods) -> String {
         match self {
@@ -232,8 +263,7 @@ impl Signal {
             Self::CallGap { client, server } => call_gap(client, server, periods),
             Self::Payload { edge, direction, measure, quantile } => {
                 let both = both(periods);
-                let rows =
-                    payload_rows(&Edges::One(edge), *direction, *measure, (&both, periods.at));
+                let rows = payload_rows(edge, (*direction, *measure), &both, periods.at);
                 compare(&format!("hist_quantile(bytes, {quantile})"), "sum(bytes['count'])", &rows)
             }
             Self::FamilyShare { profile, families } => {

@@ -252,6 +252,7 @@ async fn regression(
 ) -> Result<Option<Regression>, RulesError> {
     let now = Window::new(onset.onset.max(inquiry.at - window), inquiry.at);
     let periods = Periods { now, before: onset.baseline, at: inquiry.at };
+    inquiry.read_served([operation], &[now, onset.baseline, now.earlier(WEEK)]).await?;
     let Some((measure, reading)) =
         worst_quantile(inquiry, operation, &periods, onset.watched.quantile()).await?
     else {

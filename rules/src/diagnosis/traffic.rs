@@ -47,6 +47,8 @@ pub(crate) async fn compute(
     periods: &Periods,
 ) -> Result<Traffic, RulesError> {
     let mut traffic = Traffic::default();
+    let windows = [periods.now, periods.before, periods.now.earlier(WEEK)];
+    inquiry.read_served([operation].into_iter().chain(slowest), &windows).await?;
     rate(inquiry, (operation, "request rate".to_owned()), (periods, &mut traffic)).await?;
     if let Some(slowest) = slowest.filter(|slowest| *slowest != operation) {
         let what = format!("request rate of {}", slowest.service);
