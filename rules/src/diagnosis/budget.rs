@@ -51,7 +51,8 @@ pub(crate) async fn compute(
     periods: &Periods,
 ) -> Result<Option<Budget>, RulesError> {
     let now = traces::sample(inquiry, operation, periods.now).await?;
-    let before = traces::sample(inquiry, operation, periods.before).await?;
+    let time_before = traces::time_before(inquiry, operation, periods).await?;
+    let before = traces::sample(inquiry, operation, time_before).await?;
     if now.traces.is_empty() || before.traces.is_empty() {
         inquiry.not_measured(
             "the delta budget",

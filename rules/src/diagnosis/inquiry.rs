@@ -3,7 +3,7 @@
 use upriver_analyze::{Session, content_id};
 
 use super::document::{Finding, NotMeasured};
-use super::served::{self, Known};
+use super::served::{self, Known, Served};
 use super::signal::{Operation, Signal};
 use crate::error::RulesError;
 use crate::rows::Rows;
@@ -87,13 +87,23 @@ impl<'a> Inquiry<'a> {
         periods: &Periods,
     ) -> Result<Figures, RulesError> {
         self.read_served([operation], &[periods.now, periods.before]).await?;
-        let of = |window| self.served.get(operation, window).unwrap_or_default();
-        let (now, before) = (of(periods.now), of(periods.before));
+        let now = self.served(operation, periods.now).await?;
+        let before = self.served(operation, periods.before).await?;
         Ok(Figures {
             observed: signal.figure(&now, periods.now),
             baseline: signal.figure(&before, periods.before),
             n: now.spans,
         })
+    }
+
+    /// What an operation served in a window.
+    pub(crate) async fn served(
+        &self,
+        operation: &Operation,
+        window: Window,
+    ) -> Result<Served, RulesError> {
+        self.read_served([operation], &[window]).await?;
+        Ok(self.served.get(operation, window).unwrap_or_default())
     }
 
     /// Reads what operations served in windows, so that their signals need no query each.

@@ -9,14 +9,18 @@ use super::inquiry::Inquiry;
 use super::reading::{ended, is_operation, within};
 use super::signal::Operation;
 use crate::error::RulesError;
-use crate::time::{MINUTE, Time, Window};
+use crate::time::{MINUTE, Periods, Time, Window};
 
 pub(crate) mod critical_path;
 
 /// Traces of a sample: the mean of as many is within 3 % where single ones scatter by half.
 const SAMPLE_TRACES: usize = 1_000;
-/// Spans of a trace may begin this long before the symptom's span, or after its window.
+/// Where this many times as many traces are to be expected in a part of the time before, that part is sampled.
+const ENOUGH: f64 = 4.0;
+/// Spans below the symptom's may begin this long after its window: messages wait in queues.
 const MARGIN: i64 = 10 * MINUTE;
+/// And this long before, since clocks differ.
+const SKEW: i64 = MINUTE;
 
 /// A span of a sampled trace.
 #[derive(Clone, Debug, Default)]
@@ -112,6 +116,20 @@ impl Groups {
     }
 }
 
+/// The time before that traces are sampled from: all of it, or, where it has traces by far enough, as much
+/// of its end as the window in question is long. All spans of that time have to be looked at.
+pub(crate) async fn time_before(
+    inquiry: &Inquiry<'_>,
+    operation: &Operation,
+    periods: &Periods,
+) -> Result<Window, RulesError> {
+    let before = periods.before;
+    let end = Window::new(before.start.max(before.end - periods.now.nanos()), before.end);
+    let spans = inquiry.served(operation, before).await?.spans as f64;
+    let expected = spans * end.seconds() / before.seconds();
+    Ok(if expected >= ENOUGH * SAMPLE_TRACES as f64 { end } else { before })
+}
+
 /// Fetches the sample of a window.
 pub(crate) async fn sample(
     inquiry: &Inquiry<'_>,
@@ -157,7 +175,7 @@ fn contains(window: Window, span: &RawSpan) -> bool {
 }
 
 fn sql_of(condition: &str, window: Window, at: Time) -> String {
-    let wide = Window::new(window.start - MARGIN, (window.end + MARGIN).min(at));
+    let wide = Window::new(window.start - SKEW, (window.end + MARGIN).min(at));
     format!(
         "SELECT trace_id, span_id, parent_span_id, service_name, span_name, span_kind,\n  coalesce(peer_service, server_address) AS peer,\n  db_system_name, service_version, host_name, status_code, start_unix_nano, duration_ns\nFROM spans\nWHERE trace_id IN (\n  SELECT trace_id FROM spans\n  WHERE {} AND {} AND {}\n  ORDER BY sha256(trace_id) LIMIT {SAMPLE_TRACES}\n)\nAND {} AND {}\nORDER BY trace_id, start_unix_nano, span_id, service_name, span_name",
         condition,
