@@ -16,7 +16,7 @@ pub(crate) mod critical_path;
 /// Traces of a sample: the mean of as many is within 3 % where single ones scatter by half.
 const SAMPLE_TRACES: usize = 1_000;
 /// Where this many times as many traces are to be expected in a part of the time before, that part is sampled.
-const ENOUGH: f64 = 4.0;
+const ENOUGH: f64 = 2.0;
 /// Spans below the symptom's may begin this long after its window: messages wait in queues.
 const MARGIN: i64 = 10 * MINUTE;
 /// And this long before, since clocks differ.
