@@ -100,15 +100,33 @@ pub(crate) fn above_share_z(now: &[f64], before: &[f64], q: f64, design_effect: 
 /// Chance that so many of the values above a quantile of `before` are among those of now if nothing differs:
 /// the tail of the hypergeometric distribution (Fisher's exact test), which holds for three
 /// values as for a thousand. Values that resemble each other count for fewer.
-pub(crate) fn above_share_tail(now: &[f64], before: &[f64], q: f64, design_effect: f64) -> f64 {
-    let Some(threshold) = quantile(before, q) else { return 1.0 };
+pub(crate) fn above_share_tail(now: &[f64], before: &[f64], q: f64, design_effect: f64) -> Tail {
+    let Some(threshold) = quantile(before, q) else { return Tail::NONE };
     let effective = |count: usize| (count as f64 / design_effect.max(1.0)).round();
     let above = |values: &[f64]| values.iter().filter(|value| **value > threshold).count();
     let (k_now, k_before) = (effective(above(now)), effective(above(before)));
-    hypergeometric_tail(
-        (k_now, effective(now.len()).max(k_now)),
-        (k_before, effective(before.len()).max(k_before)),
-    )
+    let (n_now, n_before) =
+        (effective(now.len()).max(k_now), effective(before.len()).max(k_before));
+    let marked = k_now + k_before;
+    let most = marked.min(n_now);
+    Tail {
+        chance: hypergeometric_tail((k_now, n_now), (k_before, n_before)),
+        least: hypergeometric_tail((most, n_now), (marked - most, n_before)),
+    }
+}
+
+/// What an exact test says of counts: few of them have few outcomes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Tail {
+    /// Chance of what was seen, or more of it.
+    pub(crate) chance: f64,
+    /// The least that this could have been with as many things, as many of them marked.
+    pub(crate) least: f64,
+}
+
+impl Tail {
+    /// Of nothing.
+    pub(crate) const NONE: Self = Self { chance: 1.0, least: 1.0 };
 }
 
 /// Chance of at least `k` of `n` whole things marked in the first of two draws, as many being marked in both.
@@ -174,6 +192,22 @@ pub(crate) fn significant_of(tails: &[f64], false_discoveries: f64) -> Vec<bool>
     tails.iter().map(|tail| limit.is_some_and(|limit| *tail <= limit)).collect()
 }
 
+/// The same of exact tests of counts. A test that could not have said anything, whatever the counts had been,
+/// is not among those of which one may be significant by chance (Tarone, 1990; with false discoveries:
+/// Gilbert, 2005).
+pub(crate) fn significant_of_exact(tails: &[Tail], false_discoveries: f64) -> Vec<bool> {
+    let could = |tests: usize| {
+        let limit = false_discoveries / tests.max(1) as f64;
+        move |tail: &&Tail| tail.least <= limit
+    };
+    let enough = |tests: &usize| tails.iter().filter(could(*tests)).count() <= *tests;
+    let tests = (1..=tails.len()).find(enough).unwrap_or(1);
+    let chances: Vec<f64> = tails.iter().filter(could(tests)).map(|tail| tail.chance).collect();
+    let mut significant = significant_of(&chances, false_discoveries).into_iter();
+    let mut next = |is_test: bool| is_test && significant.next().unwrap_or(false);
+    tails.iter().map(|tail| next(could(tests)(&tail))).collect()
+}
+
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
@@ -186,8 +220,8 @@ fn index(position: f64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::{
-        above_share_tail, above_share_z, hypergeometric_tail, median, normal_tail, quantile,
-        robust_sigma, share_rise_z, share_z, significant_of,
+        Tail, above_share_tail, above_share_z, hypergeometric_tail, median, normal_tail, quantile,
+        robust_sigma, share_rise_z, share_z, significant_of, significant_of_exact,
     };
 
     #[test]
@@ -217,6 +251,25 @@ mod tests {
         assert!(significant_of(&[], 0.05).is_empty());
     }
 
+    /// Twenty services of which one request each is known cannot be shown to be slower, and do not hide one
+    /// of which there are enough.
+    #[test]
+    fn tests_that_could_say_nothing_do_not_count() {
+        let few = Tail { chance: 0.6, least: 0.3 };
+        let shown = Tail { chance: 0.004, least: 0.000_1 };
+        let mut tails = vec![few; 20];
+        tails.push(shown);
+        let significant = significant_of_exact(&tails, 0.05);
+        assert_eq!(significant.iter().filter(|is| **is).count(), 1);
+        assert!(significant[20]);
+        // Twenty that could have said it count.
+        let calm = Tail { chance: 0.6, least: 0.000_1 };
+        tails[..20].fill(calm);
+        assert!(!significant_of_exact(&tails, 0.05).contains(&true));
+        assert!(!significant_of_exact(&[few], 0.05)[0]);
+        assert!(significant_of_exact(&[], 0.05).is_empty());
+    }
+
     #[test]
     fn a_slower_tail_shows_in_the_share_above_a_high_quantile() {
         let calm: Vec<f64> = (0..200).map(f64::from).collect();
@@ -242,13 +295,13 @@ mod tests {
     fn a_few_slow_values_show_and_values_that_resemble_each_other_count_for_fewer() {
         let calm: Vec<f64> = (0..30).map(f64::from).collect();
         let slow = [100.0, 110.0, 120.0, 130.0];
-        assert!(above_share_tail(&slow, &calm, 0.9, 1.0) < 0.001);
-        assert!(above_share_tail(&slow, &calm, 0.9, 4.0) > 0.05);
-        assert!(above_share_tail(&calm[5..9], &calm, 0.9, 1.0) > 0.5);
-        assert!(above_share_tail(&slow, &[], 0.9, 1.0) > 0.9);
+        assert!(above_share_tail(&slow, &calm, 0.9, 1.0).chance < 0.001);
+        assert!(above_share_tail(&slow, &calm, 0.9, 4.0).chance > 0.05);
+        assert!(above_share_tail(&calm[5..9], &calm, 0.9, 1.0).chance > 0.5);
+        assert!(above_share_tail(&slow, &[], 0.9, 1.0).chance > 0.9);
         let many: Vec<f64> = (0..1_000).map(f64::from).collect();
         let (exact, normal) = (
-            above_share_tail(&many[100..], &many, 0.9, 1.0),
+            above_share_tail(&many[100..], &many, 0.9, 1.0).chance,
             normal_tail(above_share_z(&many[100..], &many, 0.9, 1.0)),
         );
         assert!((exact.ln() / normal.ln() - 1.0).abs() < 0.2, "{exact} {normal}");

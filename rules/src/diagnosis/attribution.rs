@@ -3,8 +3,8 @@
 //! The time of a request that a service answers is its own work and the calls that it makes; a call is
 //! the callee's time and a gap that the callee knows nothing of. A gap has two ends. Where the gaps of
 //! a caller to most of its callees grew, the caller is what they have in common: a process that gets
-//! no processor time waits before it sends and after it receives. What is left of a gap is the
-//! callee's side: its network, its queue. More calls to a callee are the caller's, unless they repeat
+//! no processor time waits before it sends and after it receives. What a gap has grown beyond that, and
+//! beyond what chance may have added to it, is the callee's side: its network, its queue. More calls to a callee are the caller's, unless they repeat
 //! calls that failed: then they are the callee's.
 //!
 //! Kinds of requests may come in other numbers than before, so what is compared is each group of
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use super::requests::{Request, requests};
 use super::traces::Sample;
 use crate::statistics::change_point::share_split;
-use crate::statistics::{above_share_tail, quantile, significant_of};
+use crate::statistics::{Tail, above_share_tail, quantile, significant_of_exact};
 use crate::time::{Time, Window};
 
 mod contrast;
@@ -238,14 +238,14 @@ pub(crate) fn attribute(now: &Sample, before: &Sample) -> Attribution {
     let tail = |added: &Added| {
         let (Some(after), Some(first)) = (after.get(&*added.service), first.get(&*added.service))
         else {
-            return 1.0;
+            return Tail::NONE;
         };
         let values = |excess: &BTreeMap<usize, f64>| excess.values().copied().collect::<Vec<_>>();
         let design_effect = design_effect(after.len(), now.seconds);
         above_share_tail(&values(after), &values(first), WATCHED_QUANTILE, design_effect)
     };
-    let tails: Vec<f64> = services.iter().map(tail).collect();
-    let significant = significant_of(&tails, FALSE_DISCOVERIES);
+    let tails: Vec<Tail> = services.iter().map(tail).collect();
+    let significant = significant_of_exact(&tails, FALSE_DISCOVERIES);
     for (added, is_significant) in services.iter_mut().zip(significant) {
         added.is_shown &= is_significant;
         if added.is_shown {

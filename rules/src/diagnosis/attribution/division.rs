@@ -17,6 +17,8 @@ pub(super) struct Change {
     /// Nanoseconds added to one of it, as far as they are shown: one standard error less than the means
     /// say, so that a few wild ones do not come first.
     pub(super) delta: f64,
+    /// The same with one standard error more.
+    delta_most: f64,
     /// How often it occurs in a trace.
     rate: f64,
     /// Whether the change is worth a word.
@@ -38,6 +40,7 @@ impl Change {
         Self {
             before: mean_before,
             delta: whole.signum() * (whole.abs() - error).max(0.0),
+            delta_most: whole + error,
             rate: now.len() as f64 / traces.max(1) as f64,
             is_slower: whole >= DELTA_MIN && mean_now >= RATIO_MIN * mean_before,
             is_repeated: false,
@@ -52,7 +55,7 @@ impl Change {
 
 /// Gives each change to a service; those of gaps to one of their ends or to both. A service with a
 /// change that is worth a word may be shown.
-pub(super) fn divide(changes: &Changes<'_>, common: &BTreeMap<&str, f64>) -> Vec<Added> {
+pub(super) fn divide(changes: &Changes<'_>, common: &BTreeMap<&str, Common>) -> Vec<Added> {
     let mut services = BTreeMap::<&str, Added>::new();
     for (group, change) in changes {
         for (service, part, share) in group.parts(change, change.delta, common) {
@@ -70,7 +73,7 @@ pub(super) fn divide(changes: &Changes<'_>, common: &BTreeMap<&str, f64>) -> Vec
 pub(super) fn excess<'a>(
     observed: &Observations<'a>,
     changes: &Changes<'a>,
-    common: &BTreeMap<&str, f64>,
+    common: &BTreeMap<&str, Common>,
 ) -> BTreeMap<&'a str, BTreeMap<usize, f64>> {
     let mut excess = BTreeMap::<&str, BTreeMap<usize, f64>>::new();
     for (group, values) in observed {
@@ -84,22 +87,33 @@ pub(super) fn excess<'a>(
     excess
 }
 
+/// What the gaps of a caller have in common, in nanoseconds: as far as it is shown, and at most.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Common {
+    shown: f64,
+    most: f64,
+}
+
 /// What the gaps of each caller have in common: the lower median over its callees, so that more than
 /// half of them must have grown. With one callee nothing can be told apart.
-pub(super) fn common_gaps<'a>(changes: &Changes<'a>) -> BTreeMap<&'a str, f64> {
-    let mut gaps = BTreeMap::<&str, BTreeMap<&str, (f64, f64)>>::new();
+pub(super) fn common_gaps<'a>(changes: &Changes<'a>) -> BTreeMap<&'a str, Common> {
+    let mut gaps = BTreeMap::<&str, BTreeMap<&str, (Common, f64)>>::new();
     for (group, change) in changes {
         if let Group::Gap { caller, callee, .. } = group {
-            let edge = gaps.entry(caller).or_default().entry(callee).or_default();
-            *edge = (edge.0 + change.delta * change.rate, edge.1 + change.rate);
+            let (sum, rate) = gaps.entry(caller).or_default().entry(callee).or_default();
+            sum.shown += change.delta * change.rate;
+            sum.most += change.delta_most * change.rate;
+            *rate += change.rate;
         }
     }
-    let common = |edges: BTreeMap<&str, (f64, f64)>| {
-        let mut deltas: Vec<f64> = edges.into_values().map(|(sum, rate)| sum / rate).collect();
-        deltas.sort_by(f64::total_cmp);
-        match deltas.len() {
-            0 | 1 => 0.0,
-            callees => deltas[(callees - 1) / 2].max(0.0),
+    let common = |edges: BTreeMap<&str, (Common, f64)>| {
+        let of_a_call =
+            |(sum, rate): (Common, f64)| Common { shown: sum.shown / rate, most: sum.most / rate };
+        let mut edges: Vec<_> = edges.into_values().map(of_a_call).collect();
+        edges.sort_by(|a, b| a.shown.total_cmp(&b.shown));
+        match edges.len() {
+            0 | 1 => Common::default(),
+            callees => Some(edges[(callees - 1) / 2]).filter(|c| c.shown > 0.0).unwrap_or_default(),
         }
     };
     gaps.into_iter().map(|(caller, edges)| (caller, common(edges))).collect()
@@ -111,13 +125,15 @@ impl<'a> Group<'a> {
         &self,
         change: &Change,
         delta: f64,
-        common: &BTreeMap<&str, f64>,
+        common: &BTreeMap<&str, Common>,
     ) -> impl Iterator<Item = (&'a str, Part, f64)> + use<'a> {
         let (first, second) = match *self {
             Self::Own { service, .. } => ((service, Part::Own, delta), None),
             Self::Gap { caller, callee, .. } => {
-                let common = common.get(caller).copied().unwrap_or(0.0);
-                let callers = common.min(delta.max(0.0));
+                let common = common.get(caller).copied().unwrap_or_default();
+                // No longer than the others' may be: the caller's too, as long as each time was.
+                let is_common = common.shown > 0.0 && change.delta <= common.most;
+                let callers = if is_common { delta } else { common.shown.min(delta.max(0.0)) };
                 ((caller, Part::Calling, callers), Some((callee, Part::Called, delta - callers)))
             }
             Self::Calls(calls) if change.is_repeated => {

@@ -157,6 +157,30 @@ fn a_gap_to_one_callee_is_the_callees_and_gaps_to_all_are_the_callers() {
 }
 
 #[test]
+fn gaps_that_differ_by_no_more_than_chance_are_the_callers() {
+    // A few requests, of which one in three waits around its calls, the stock's by chance the longest.
+    let few = |slow: i64| {
+        let mut sample = Sample { seconds: 60.0, ..Sample::default() };
+        for number in 0..30 {
+            let extra = match number % 3 {
+                0 => Extra {
+                    shop_own: slow,
+                    shop_calls: slow + slow * (number % 4) / 4,
+                    stock_network: slow * (number % 5) / 4,
+                    ..Extra::default()
+                },
+                _ => Extra::default(),
+            };
+            let trace = request(&mut sample, number, extra);
+            sample.traces.push(trace);
+        }
+        sample
+    };
+    let attribution = attribute(&few(80), &few(0));
+    assert_eq!(shown(&attribution), ["shop"], "{attribution:#?}");
+}
+
+#[test]
 fn two_causes_at_once_are_both_shown_the_larger_first() {
     let extra = Extra { stock_own: 30, shop_own: 60, ..Extra::default() };
     assert_eq!(shown(&attributed(extra, 1)), ["shop", "stock"]);
