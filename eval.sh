@@ -18,6 +18,6 @@ target="$(realpath -m "${CARGO_TARGET_DIR:-target}")"
 binary="${UPRIVER_BINARY:-$target/release/upriver}"
 generator="${UPRIVER_GENERATOR:-$target/release/incident}"
 if [ -z "${UPRIVER_BINARY:-}" ] || [ -z "${UPRIVER_GENERATOR:-}" ]; then
-  cargo build --release --locked --workspace --bin upriver --bin incident
+  cargo build --release --locked --package upriver-cli --package upriver-testdata
 fi
 exec python3 testdata/eval/run.py --binary "$binary" --generator "$generator" --json "$target/eval.json" "$@"
