@@ -47,6 +47,8 @@ class Store:
         )
         importing = self.data.with_name("importing")
         self.upriver.import_case(self.case, importing)
+        # As the upkeep of a server leaves it.
+        self.upriver.run("storage", "compact", "--data", importing)
         importing.rename(self.data)
         (self.case / "traces.jsonl.zst").unlink()
 

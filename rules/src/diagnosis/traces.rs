@@ -123,11 +123,15 @@ pub(crate) async fn time_before(
     operation: &Operation,
     periods: &Periods,
 ) -> Result<Window, RulesError> {
-    let before = periods.before;
-    let end = Window::new(before.start.max(before.end - periods.now.nanos()), before.end);
-    let spans = inquiry.served(operation, before).await?.spans as f64;
-    let expected = spans * end.seconds() / before.seconds();
-    Ok(if expected >= ENOUGH * SAMPLE_TRACES as f64 { end } else { before })
+    let spans = inquiry.served(operation, periods.before).await?.spans;
+    Ok(sampled_of(periods.before, periods.now.nanos(), spans))
+}
+
+/// Of a window with so many spans the end that is that long, if that is enough.
+fn sampled_of(window: Window, nanos: i64, spans: i64) -> Window {
+    let end = Window::new(window.start.max(window.end - nanos), window.end);
+    let expected = spans as f64 * end.seconds() / window.seconds();
+    if expected >= ENOUGH * SAMPLE_TRACES as f64 { end } else { window }
 }
 
 /// Fetches the sample of a window.

@@ -1,8 +1,9 @@
 //! Critical paths and parts of small traces.
 
 use super::critical_path::{self_times, total};
-use super::{Place, RawSpan, Sample, parts, trace};
+use super::{Place, RawSpan, Sample, parts, sampled_of, trace};
 use crate::diagnosis::signal::Operation;
+use crate::time::{MINUTE, Time, Window};
 
 /// `(id, parent, service, name, kind, start, end)`.
 type Line<'a> = (i64, i64, &'a str, &'a str, &'a str, i64, i64);
@@ -135,4 +136,14 @@ fn parts_are_the_innermost_local_spans_with_their_callees() {
         .map(|part| (part.operation.span_name.as_str(), part.peer.as_deref()))
         .collect();
     assert_eq!(names, [("render", None), ("stock", Some("stock"))]);
+}
+
+#[test]
+fn an_hour_with_traces_by_far_enough_is_sampled_at_its_end() {
+    let minutes = |from: i64, to: i64| Window::new(Time::of(from * MINUTE), Time::of(to * MINUTE));
+    let (hour, quarter) = (minutes(0, 60), minutes(45, 60));
+    assert_eq!(sampled_of(hour, 15 * MINUTE, 7_999), hour, "1,999 in a quarter of it");
+    assert_eq!(sampled_of(hour, 15 * MINUTE, 8_000), quarter);
+    assert_eq!(sampled_of(quarter, 60 * MINUTE, 1_000_000), quarter, "it is shorter already");
+    assert_eq!(sampled_of(minutes(0, 0), 15 * MINUTE, 0), minutes(0, 0));
 }
