@@ -36,7 +36,7 @@ class Store:
         label = json.loads((self.case / "label.json").read_text())
         self.spans = label["setting"]["spans"]
         self.at, self.window = label["diagnose_at_unix_nano"], label["window"]
-        self.expected = label["expected"]["root_cause"]["service"]
+        self.expected = (label["expected"]["root_cause"] or {}).get("service")
 
     def fill(self, arguments, size):
         print(f"generating and importing {arguments.family} of size {size:g} ...", flush=True)

@@ -4,8 +4,8 @@
 //! the callee's time and a gap that the callee knows nothing of. A gap has two ends. Where the gaps of
 //! a caller to most of its callees grew, the caller is what they have in common: a process that gets
 //! no processor time waits before it sends and after it receives. What a gap has grown beyond that, and
-//! beyond what chance may have added to it, is the callee's side: its network, its queue. More calls to a callee are the caller's, unless they repeat
-//! calls that failed: then they are the callee's.
+//! beyond what chance may have added to it, is the callee's side: its network, its queue. More calls to
+//! a callee are the caller's, unless they repeat calls that failed: then they are the callee's.
 //!
 //! Kinds of requests may come in other numbers than before, so what is compared is each group of
 //! requests or calls with itself, weighted by how often it occurs now.

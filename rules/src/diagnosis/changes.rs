@@ -1,6 +1,6 @@
 //! Changes that could have caused the symptom, and what each did to its own service.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::attribution::Attribution;
 use super::document::{CauseKind, DeployReference, RuledOut};
@@ -148,8 +148,8 @@ pub(crate) struct Candidates {
     pub(crate) weighed: Vec<Candidate>,
     /// Changes per minute of the services in reach, over the week before the onset.
     pub(crate) rate_per_minute: f64,
-    /// Changes of each service in the day before the onset and since.
-    pub(crate) recent: BTreeMap<String, i64>,
+    /// Services that were changed in the day before the onset or since.
+    pub(crate) changed: BTreeSet<String>,
 }
 
 /// A service in reach is taken to change at least this often, once in two days.
@@ -171,10 +171,7 @@ pub(crate) async fn compute(
     let minutes = (onset.nanos() - since.nanos()) as f64 / MINUTE as f64;
     let mut near: Vec<Change> =
         all.into_iter().filter(|change| change.start >= onset - REACH).collect();
-    let mut recent = BTreeMap::new();
-    for change in &near {
-        *recent.entry(change.service.clone()).or_default() += 1;
-    }
+    let changed = near.iter().map(|change| change.service.clone()).collect();
     near.sort_by_key(|change| {
         (change.start.nanos().abs_diff(onset.nanos()), change.service.clone(), change.id.clone())
     });
@@ -184,7 +181,7 @@ pub(crate) async fn compute(
         weighed.push(candidate(inquiry, change, onset, around).await?);
     }
     let rate_per_minute = (earlier as f64 / minutes).max(RATE_MIN);
-    Ok(Candidates { weighed, rate_per_minute, recent })
+    Ok(Candidates { weighed, rate_per_minute, changed })
 }
 
 /// That a service was not changed in the day before the onset or since, if so.
@@ -193,7 +190,7 @@ pub(crate) fn none_of(
     service: &str,
     (candidates, onset): (&Candidates, Time),
 ) -> Option<RuledOut> {
-    if candidates.recent.contains_key(service) {
+    if candidates.changed.contains(service) {
         return None;
     }
     let sql = format!(

@@ -65,10 +65,9 @@ impl<'a> Inquiry<'a> {
         signal: Signal,
         periods: &Periods,
     ) -> Result<Reading, RulesError> {
-        let sql = signal.sql(periods);
         let figures = match signal.operation() {
             Some(operation) => self.figures_of(&signal, operation, periods).await?,
-            None => figures(self.session, &sql).await?,
+            None => figures(self.session, &signal.sql(periods)).await?,
         };
         Ok(Self::measured(signal, figures, periods))
     }
