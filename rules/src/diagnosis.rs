@@ -363,6 +363,7 @@ fn summary(main: &Regression, conclusion: &verdict::Conclusion) -> String {
             main.onset.onset.clock()
         );
     };
+    let unrecorded = if conclusion.doubted.is_some() { "" } else { ", without a recorded change," };
     let what = match &cause.deploy {
         Some(deploy) => format!(
             "{} of {} {} at {}",
@@ -372,11 +373,16 @@ fn summary(main: &Regression, conclusion: &verdict::Conclusion) -> String {
             deploy.time.clock()
         ),
         None if cause.kind == CauseKind::Unknown => {
-            format!("something in {} itself, without a recorded change,", cause.service)
+            format!("something in {} itself{unrecorded}", cause.service)
         }
-        None => format!("{} {}, without a recorded change", cause.kind.name(), cause.service),
+        None => format!("{} {}{unrecorded}", cause.kind.name().replace('_', " "), cause.service),
     };
-    format!("{what} made {subject} slow: {}", cause.mechanism.words())
+    let doubted = conclusion.doubted.as_ref().map_or_else(String::new, |(change, confidence)| {
+        let (version, clock) = (&change.version, change.time.clock());
+        let percent = figures::percent(100.0 * confidence);
+        format!("; that its change to {version} at {clock} is why is {percent} likely")
+    });
+    format!("{what} made {subject} slow: {}{doubted}", cause.mechanism.words())
 }
 
 /// Healthy, or too little to say so.

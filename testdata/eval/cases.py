@@ -57,10 +57,10 @@ def recorded(folder):
     return found
 
 
-def generate(generator, wanted, folder, history_hours=2, without=None):
+def generate(generator, wanted, folder, history_hours=2, scatter=0.0, without=None):
     """Writes a generated case, its senders reporting all but some attributes, and returns its folder."""
     command = [generator, "--family", wanted.family, "--seed", str(wanted.seed)]
-    command += ["--history-hours", str(history_hours), "--out", folder]
+    command += ["--history-hours", str(history_hours), "--scatter", str(scatter), "--out", folder]
     if without:
         command += ["--without", without]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)

@@ -64,6 +64,7 @@ def parse():
     parser.add_argument("--families", help="generated families, by comma")
     parser.add_argument("--seeds", default="1-4", help="seeds of each family: 3 or 1-6 (default: 1-4)")
     parser.add_argument("--history-hours", type=int, default=2, help="hours of healthy traffic before it begins (default: 2)")
+    parser.add_argument("--scatter", type=float, default=0.0, help="how much requests differ in the work that they are: sigma of its logarithm (default: 0)")
     parser.add_argument("--only", choices=("generated", "nezha"), help="one group of cases")
     parser.add_argument("--without", choices=sorted([*EVIDENCE_FILES, *cases.EVIDENCE_ATTRIBUTES]), help="leave out a kind of evidence")
     parser.add_argument("--json", type=Path, help="file for the records, written after each case")
@@ -117,7 +118,9 @@ def evaluate(upriver, wanted, arguments):
 
 def generate(wanted, folder, arguments):
     without = arguments.without if arguments.without in cases.EVIDENCE_ATTRIBUTES else None
-    return cases.generate(arguments.generator, wanted, folder, arguments.history_hours, without)
+    return cases.generate(
+        arguments.generator, wanted, folder, arguments.history_hours, arguments.scatter, without
+    )
 
 
 def measure(upriver, folder, data, output):

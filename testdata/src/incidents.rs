@@ -1,5 +1,5 @@
 //! Labelled incidents from seeds over random topologies, for evaluating a diagnosis on what it has
-//! never seen: some thirty kinds of incidents, healthy days and traps.
+//! never seen: some thirty-five kinds of incidents, healthy days and traps.
 //!
 //! A seed decides the topology, the traffic, the noise and the harmless deploys; a [`Family`] decides
 //! what goes wrong in it. How strong it is, is drawn as a factor at the symptom, and the fault is made
@@ -58,6 +58,8 @@ const RATE: (f64, f64) = (0.3, 3.0);
 const WANTED: [(f64, u32); 6] = [(1.15, 1), (1.3, 2), (1.5, 3), (2.0, 4), (3.0, 3), (4.5, 2)];
 /// Shares of the traces that are kept.
 const SAMPLED: [f64; 6] = [1.0, 1.0, 1.0, 0.5, 0.25, 0.1];
+/// Hours before the onset without which a slow growth looks like a rise.
+const HOURS_SEARCHED: u32 = 26;
 /// Errors of clocks, in milliseconds.
 const SKEW_MS: [f64; 4] = [0.0, 1.0, 5.0, 30.0];
 
@@ -72,6 +74,9 @@ pub struct Options {
     pub history_hours: u32,
     /// Times the usual number of spans: less for tests, more for what size costs.
     pub size: f64,
+    /// How much requests differ in what they ask for: the sigma of the logarithm of the work that each of
+    /// them is. With 0 durations scatter as the sums of independent times that they are.
+    pub scatter: f64,
     /// What no sender reports.
     pub without: Option<Attributes>,
 }
@@ -90,7 +95,7 @@ pub enum Attributes {
 impl Options {
     /// A case with two hours of history.
     pub fn new(family: Family, seed: u64) -> Self {
-        Self { family, seed, history_hours: 2, size: 1.0, without: None }
+        Self { family, seed, history_hours: 2, size: 1.0, scatter: 0.0, without: None }
     }
 }
 
@@ -128,8 +133,16 @@ impl Incident {
     pub fn new(options: Options) -> Self {
         let mut topology = Topology::random(&mut random(options, Purpose::Topology, 0));
         let mut drawn = random(options, Purpose::Setting, 0);
-        let history = i64::from(options.history_hours) * HOUR;
-        let mut clock = Clock::random(history, &mut drawn);
+        let is_weekly = options.family.needs_last_week();
+        let hours = if is_weekly {
+            options.history_hours.max(HOURS_SEARCHED)
+        } else {
+            options.history_hours
+        };
+        let mut clock = Clock::random(i64::from(hours) * HOUR, &mut drawn);
+        if is_weekly {
+            clock = clock.with_last_week();
+        }
         let setting = setting(options, &topology, &mut drawn);
         let skew = skews(setting.clock_skew_ms, topology.hosts.len(), &mut drawn);
         let of_family = options.family as u64;
@@ -159,6 +172,7 @@ impl Incident {
             clock,
             clients_know_routes: drawn.random_bool(0.6),
             sampled: setting.sampled,
+            scatter: options.scatter,
             skew,
         };
         world.rate = rate(&world, &mut drawn) * options.size;
@@ -204,7 +218,7 @@ fn mix(topology: &Topology, entry: usize) -> Vec<f64> {
 
 fn rate(world: &World, random: &mut ChaCha8Rng) -> f64 {
     let spans = random.random_range(SPANS.0..SPANS.1);
-    let seconds = (world.clock.end - world.clock.start) as f64 / SECOND as f64;
+    let seconds = world.clock.recorded() as f64 / SECOND as f64;
     let of_request: f64 =
         world.mix.iter().enumerate().map(|(o, w)| w * world.topology.spans_of_entry(o)).sum();
     (spans / seconds / of_request).clamp(RATE.0, RATE.1)

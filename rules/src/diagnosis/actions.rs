@@ -27,6 +27,24 @@ pub(crate) fn against_change(
     actions
 }
 
+/// Actions where a service behaves differently and a change of it may or may not be why.
+pub(crate) fn about_change(change: &Change, growth: Option<&Growth>) -> Vec<Action> {
+    let mut actions = vec![
+        Action {
+            detail: Some("an instance with the version before it, beside the others in the same minutes, decides; so does a rollback, where that is cheap".to_owned()),
+            ..action(
+                "investigate",
+                format!("find out whether {} is why", change.name()),
+                Some(&change.service),
+            )
+        },
+        verify(change),
+    ];
+    actions.extend(growth.into_iter().flat_map(against_growth));
+    actions.push(runbook(&change.service));
+    actions
+}
+
 /// Actions where a service behaves differently without a recorded change.
 pub(crate) fn against_dependency(service: &str, growth: Option<&Growth>) -> Vec<Action> {
     let mut actions = vec![Action {

@@ -24,7 +24,7 @@ use crate::time::{MINUTE, Time, Window};
 mod unchanged;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 /// Probability that a recorded change is the cause, before any evidence: about half to two thirds
 /// of incidents follow one.
@@ -49,7 +49,7 @@ const DISTANCE_DECAY: f64 = 0.6;
 const OWN_CHANGED: f64 = 18.0;
 /// Two versions in the same minutes differ, or do not: nothing else than the version can be why.
 const SIDE_BY_SIDE: f64 = 20.0;
-/// A signal that changed where something else explains it as well, such as more requests.
+/// A signal that changed where something else may explain it as well.
 const OWN_CHANGED_SHARED: f64 = 3.0;
 /// A link of the mechanism that was seen.
 const LINK: f64 = 3.0;
@@ -151,7 +151,7 @@ impl Weighed {
         self.evidence.iter().map(|e| e.log_odds).sum::<f64>().clamp(-TOTAL_MAX, TOTAL_MAX)
     }
 
-    fn cap(&self) -> f64 {
+    pub(crate) fn cap(&self) -> f64 {
         match self.kind {
             _ if self.is_side_by_side => CONFIDENCE_SIDE_BY_SIDE_MAX,
             CauseKind::Dependency | CauseKind::RetryStorm | CauseKind::Host => {
@@ -291,7 +291,6 @@ fn own_signals(measured: &Measured<'_>, candidate: &Candidate, weighed: &mut Wei
     let slower = changed(SignalKind::Duration).or_else(|| changed(SignalKind::Errors));
     if let Some(signal) = slower {
         let is_fed = hands_on(Direction::Response) || hands_on(Direction::Request);
-        let surge = surge_at(measured, service);
         if share < OWN_SHARE_MIN || is_fed {
             return weighed.term("own_signals", 1.0, "it is slower, which others explain as well");
         }
@@ -301,8 +300,11 @@ fn own_signals(measured: &Measured<'_>, candidate: &Candidate, weighed: &mut Wei
             signal,
             "it takes longer itself since then",
         );
-        if let (Some(ratio), Some(term)) = (surge, weighed.evidence.last_mut()) {
-            term.log_odds = OWN_CHANGED_SHARED.ln();
+        // With or without the change it would have become slower.
+        if let (Some(ratio), Some(term)) =
+            (surge_at(measured, service), weighed.evidence.last_mut())
+        {
+            term.log_odds = 0.0;
             let requests = figures::times(ratio);
             term.reason = format!("{}, and it gets {requests} the requests", term.reason);
         }

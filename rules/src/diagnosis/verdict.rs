@@ -2,8 +2,10 @@
 //! is supported.
 
 use super::actions;
-use super::changes::{Candidate, Candidates};
-use super::document::{Action, CauseKind, Hypothesis, RootCause, RuledOut, Verdict};
+use super::changes::{Candidate, Candidates, Change};
+use super::document::{
+    Action, CauseKind, DeployReference, Hypothesis, RootCause, RuledOut, Verdict,
+};
 use super::payload::Payloads;
 use super::score::{CONFIDENCE_NAMED, FORMULA, MARGIN_NAMED, Weighed};
 use crate::figures;
@@ -15,12 +17,18 @@ const CONFIDENCE_SHOWN: f64 = 0.01;
 /// A cause is confirmed from this confidence on, if its own signals and two links show it.
 const CONFIDENCE_CONFIRMED: f64 = 0.9;
 const LINKS_CONFIRMED: usize = 2;
+/// A change is blamed from this confidence on: it will be rolled back. Below, its service is named, and the
+/// change as what may be why. Of changes that came first with less, one in four did nothing, of the others 2 in 106
+/// (110 generated incidents of seven topologies, seeds 23 to 49).
+const CONFIDENCE_BLAMED: f64 = 0.6;
 
 /// What the weighing came to.
 #[derive(Debug)]
 pub(crate) struct Conclusion {
     pub(crate) verdict: Verdict,
     pub(crate) root_cause: Option<RootCause>,
+    /// A change of its service that may be why, and how likely that is.
+    pub(crate) doubted: Option<(DeployReference, f64)>,
     pub(crate) hypotheses: Vec<Hypothesis>,
     pub(crate) ruled_out: Vec<RuledOut>,
     pub(crate) actions: Vec<Action>,
@@ -34,22 +42,45 @@ pub(crate) fn conclude(
     payloads: &Payloads,
 ) -> Conclusion {
     let named = named(weighed);
-    let verdict = match named {
+    let cause = named.map(|named| named.cause);
+    let verdict = match cause {
         None => Verdict::Inconclusive,
         Some(top) if is_confirmed(top) => Verdict::Confirmed,
         Some(_) => Verdict::Likely,
     };
+    let doubted = named.and_then(|named| named.doubted);
+    let doubted = doubted.and_then(|doubted| {
+        let change = &candidate(doubted, candidates)?.change;
+        Some((change, doubted.confidence))
+    });
     Conclusion {
         verdict,
-        root_cause: named.map(|top| root_cause(top, candidates)),
+        root_cause: named.map(|named| root_cause(named, candidates)),
+        doubted: doubted.map(|(change, confidence)| (change.reference(), confidence)),
         hypotheses: hypotheses(weighed, candidates),
-        ruled_out: decoys(service, weighed, (named, candidates)),
-        actions: actions(service, named, candidates, payloads),
+        ruled_out: decoys(service, weighed, (cause, candidates)),
+        actions: actions(service, (cause, doubted), candidates, payloads),
+    }
+}
+
+/// What is named.
+#[derive(Clone, Copy, Debug)]
+struct Named<'a> {
+    cause: &'a Weighed,
+    /// The change of the same service that came first, where it is not likely enough to be blamed.
+    doubted: Option<&'a Weighed>,
+}
+
+impl Named<'_> {
+    /// Of the service, whether or not the change is why.
+    fn confidence(self) -> f64 {
+        let doubted = self.doubted.map_or(0.0, |doubted| doubted.confidence);
+        (self.cause.confidence + doubted).min(self.cause.cap())
     }
 }
 
 /// The likeliest cause, if it is likely enough, ahead of the next, and a cause at all.
-fn named(weighed: &[Weighed]) -> Option<&Weighed> {
+fn named(weighed: &[Weighed]) -> Option<Named<'_>> {
     let (top, rest) = weighed.split_first()?;
     // Whether a change of the service is recorded or not, it is the same service.
     let is_same = |other: &&Weighed| {
@@ -58,7 +89,15 @@ fn named(weighed: &[Weighed]) -> Option<&Weighed> {
     let rival = rest.iter().find(|other| !is_same(other));
     let ahead = rival.is_none_or(|next| top.weight - next.weight >= MARGIN_NAMED);
     let is_cause = top.service.is_some() && top.is_shown;
-    (is_cause && ahead && top.confidence >= CONFIDENCE_NAMED).then_some(top)
+    if !(is_cause && ahead && top.confidence >= CONFIDENCE_NAMED) {
+        return None;
+    }
+    let is_doubted = top.change.is_some() && top.confidence < CONFIDENCE_BLAMED;
+    let unchanged = rest.iter().find(|other| is_doubted && other.is_shown && is_same(other));
+    Some(match unchanged {
+        Some(cause) => Named { cause, doubted: Some(top) },
+        None => Named { cause: top, doubted: None },
+    })
 }
 
 fn is_confirmed(top: &Weighed) -> bool {
@@ -71,14 +110,15 @@ fn candidate<'a>(weighed: &Weighed, candidates: &'a Candidates) -> Option<&'a Ca
     candidates.weighed.get(weighed.change?)
 }
 
-fn root_cause(top: &Weighed, candidates: &Candidates) -> RootCause {
+fn root_cause(named: Named<'_>, candidates: &Candidates) -> RootCause {
+    let top = named.cause;
     RootCause {
         kind: top.kind,
         service: top.service.clone().unwrap_or_default(),
         operation: top.operation.clone(),
         mechanism: top.mechanism,
         deploy: candidate(top, candidates).map(|candidate| candidate.change.reference()),
-        confidence: top.confidence,
+        confidence: named.confidence(),
         formula: FORMULA.to_owned(),
         findings: top.supporting.clone(),
     }
@@ -153,15 +193,19 @@ fn reason(service: &str, candidate: &Candidate, cause: &Weighed) -> Option<Strin
 
 fn actions(
     service: &str,
-    named: Option<&Weighed>,
+    (named, doubted): (Option<&Weighed>, Option<(&Change, f64)>),
     candidates: &Candidates,
     payloads: &Payloads,
 ) -> Vec<Action> {
     let Some(top) = named else { return actions::without_cause(service) };
     let culprit = top.service.as_deref().unwrap_or(service);
     let growth = payloads.growths.iter().find(|growth| growth.producer() == culprit);
-    match candidate(top, candidates) {
-        Some(candidate) => actions::against_change(&candidate.change, top.mechanism, growth),
-        None => actions::against_dependency(culprit, growth),
+    match (candidate(top, candidates), doubted) {
+        (Some(candidate), _) => actions::against_change(&candidate.change, top.mechanism, growth),
+        (None, Some((change, _))) => actions::about_change(change, growth),
+        (None, None) => actions::against_dependency(culprit, growth),
     }
 }
+
+#[cfg(test)]
+mod tests;

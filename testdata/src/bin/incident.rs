@@ -25,6 +25,10 @@ struct Arguments {
     /// Times the usual number of spans, some 90,000, at the same times of the same topology.
     #[arg(long, default_value_t = 1.0)]
     size: f64,
+    /// How much requests differ in the work that they are: the sigma of its logarithm. 0.6 makes the
+    /// 90th percentile about twice the median.
+    #[arg(long, default_value_t = 0.0)]
+    scatter: f64,
     /// Attributes that no sender reports.
     #[arg(long, value_enum)]
     without: Option<Without>,
@@ -64,6 +68,7 @@ fn main() -> Result<()> {
     let options = Options {
         history_hours: arguments.history_hours,
         size: arguments.size,
+        scatter: arguments.scatter,
         without: arguments.without.map(Attributes::from),
         ..Options::new(family, arguments.seed)
     };

@@ -66,6 +66,10 @@ impl Incident {
         let mut nth = 0;
         let mut start = clock.start;
         while start < clock.end {
+            if !clock.is_recorded(start) {
+                (start, nth) = (start + MINUTE, nth + 1);
+                continue;
+            }
             let minute = self.minute(nth, (start, (start + MINUTE).min(clock.end)));
             summary.spans += span_count(&minute.traces);
             durations.extend(minute.durations);
@@ -170,7 +174,8 @@ impl Incident {
         let clock = self.world.clock;
         for service in self.profiled() {
             let mut drawn = random(self.options, Purpose::Profiles, service as u64);
-            for instant in instants(clock.start, clock.at, &mut drawn) {
+            let taken = instants(clock.start, clock.at, &mut drawn);
+            for instant in taken.into_iter().filter(|instant| clock.is_recorded(*instant)) {
                 let (version, _) = self.world.changes.version(service, 0, instant);
                 let work = self.world.own_factor((service, 0), instant)
                     * self.world.rate_at(instant)

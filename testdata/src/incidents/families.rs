@@ -71,11 +71,15 @@ pub enum Family {
     TailSampling,
     /// A service stops sending spans.
     TelemetryLoss,
+    /// A callee becomes slower from day to day for a week, without a change.
+    SlowGrowth,
+    /// Every week at this hour a callee takes longer.
+    WeeklyPeak,
 }
 
 impl Family {
     /// Every family, in the order of their declaration.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 36] = [
         Self::PayloadGrowth,
         Self::RequestGrowth,
         Self::SlowCallee,
@@ -110,6 +114,8 @@ impl Family {
         Self::HealthySpike,
         Self::TailSampling,
         Self::TelemetryLoss,
+        Self::SlowGrowth,
+        Self::WeeklyPeak,
     ];
 
     /// Name of the family in labels and on the command line.
@@ -149,6 +155,8 @@ impl Family {
             Self::HealthySpike => "healthy_spike",
             Self::TailSampling => "tail_sampling",
             Self::TelemetryLoss => "telemetry_loss",
+            Self::SlowGrowth => "slow_growth",
+            Self::WeeklyPeak => "weekly_peak",
         }
     }
 
@@ -168,6 +176,12 @@ impl Family {
                 | Self::HealthySpike
                 | Self::TailSampling
                 | Self::TelemetryLoss
+                | Self::WeeklyPeak
         )
+    }
+
+    /// Whether only last week shows what is the matter.
+    pub fn needs_last_week(self) -> bool {
+        matches!(self, Self::SlowGrowth | Self::WeeklyPeak)
     }
 }

@@ -1,7 +1,7 @@
 //! From a family to what happens: the target, the change, the faults, and what a diagnosis should say.
 
 use super::changes::Changes;
-use super::clock::{Clock, MINUTE, SECOND, whole};
+use super::clock::{Clock, MINUTE, SECOND, WEEK, whole};
 use super::families::Family;
 use super::faults::{Effect, Fault, Scope};
 use super::label::Cause;
@@ -14,6 +14,9 @@ use rand_chacha::ChaCha8Rng;
 const LEAK: i64 = 75 * MINUTE;
 /// It shows after this share of it.
 const LEAK_SHOWS: f64 = 0.3;
+
+/// What returns every week lasts from so long before the instant in question to so long after it.
+const PEAK: (i64, i64) = (20 * MINUTE, 20 * MINUTE);
 
 /// Where in a topology something happens.
 #[derive(Clone, Debug)]
@@ -73,6 +76,11 @@ impl Plan {
             let change = plan.at - LEAK;
             plan.changes.all[0].start = change;
             plan.onset = change + whole(LEAK as f64 * LEAK_SHOWS);
+            clock.onset = plan.onset;
+        }
+        if family == Family::SlowGrowth {
+            // It begins after what is recorded of last week.
+            plan.onset = clock.gap.map_or(clock.onset, |(from, _)| from);
             clock.onset = plan.onset;
         }
         plan
@@ -204,13 +212,29 @@ impl Plan {
             Family::ErrorBurst => {
                 vec![Effect::Errors { service: target, share: 0.2, added_ms: 30.0 * magnitude }]
             }
-            Family::HealthySpike => vec![Effect::OwnTime { service: target, factor: 2.5 }],
+            Family::HealthySpike | Family::WeeklyPeak => {
+                vec![Effect::OwnTime { service: target, factor: 2.5 }]
+            }
             Family::TailSampling => vec![Effect::FastDropped { keep: 0.1 }],
             Family::TelemetryLoss => vec![Effect::SpansLost { service: target }],
             Family::HealthyDay | Family::HealthyBusy | Family::HealthyRefactor => Vec::new(),
             _ => vec![own],
         };
-        effects.into_iter().map(|effect| self.fault(effect, host)).collect()
+        let faults = effects.into_iter().map(|effect| self.fault(effect, host));
+        match self.family {
+            Family::WeeklyPeak => faults.flat_map(|fault| self.every_week(&fault)).collect(),
+            _ => faults.collect(),
+        }
+    }
+
+    /// The fault around the instant in question, and a week before.
+    fn every_week(&self, fault: &Fault) -> [Fault; 2] {
+        let (before, after) = PEAK;
+        [self.at - WEEK, self.at].map(|instant| Fault {
+            start: instant - before,
+            end: instant + after,
+            ..fault.clone()
+        })
     }
 
     fn fault(&self, effect: Effect, host: usize) -> Fault {
@@ -225,6 +249,7 @@ impl Plan {
                 fault.start = self.at - LEAK;
                 fault.ramp = LEAK;
             }
+            Family::SlowGrowth => fault.ramp = self.at - self.onset,
             Family::HealthySpike => {
                 fault.start = self.at - 40 * MINUTE;
                 fault.end = fault.start + 3 * MINUTE;
@@ -296,6 +321,7 @@ impl Plan {
             Family::CalleeSlowUnchanged
             | Family::UninstrumentedCallee
             | Family::DeployAfterOnset
+            | Family::SlowGrowth
             | Family::NetworkDelay => vec![cause("dependency", name(target), &["any"])],
             _ => Vec::new(),
         }

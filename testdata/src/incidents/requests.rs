@@ -53,6 +53,8 @@ pub(crate) struct Player<'a> {
     world: &'a World,
     random: ChaCha8Rng,
     trace_id: [u8; 16],
+    /// How much work the request is, of all services that it visits.
+    work: f64,
     spans: Vec<Sent>,
 }
 
@@ -72,12 +74,15 @@ struct Actor {
 
 impl<'a> Player<'a> {
     pub(crate) fn new(world: &'a World, random: ChaCha8Rng) -> Self {
-        Self { world, random, trace_id: [0; 16], spans: Vec::new() }
+        Self { world, random, trace_id: [0; 16], work: 1.0, spans: Vec::new() }
     }
 
     /// One request to an operation of the entry.
     pub(crate) fn play(&mut self, operation: usize, start: i64) -> Request {
         self.trace_id = self.new_trace_id();
+        if self.world.scatter > 0.0 {
+            self.work = self.lognormal(1.0, self.world.scatter);
+        }
         let bytes = self.lognormal(
             self.world.topology.services[0].operations[operation].request_bytes,
             BODY_SIGMA,
@@ -109,7 +114,7 @@ impl<'a> Player<'a> {
             Actor { at, parent: if is_instrumented { span_id } else { parent.unwrap_or(span_id) } };
 
         let factor = world.own_factor(at, start);
-        let own = self.lognormal(operation.own_ms, operation.sigma) * factor;
+        let own = self.lognormal(operation.own_ms, operation.sigma) * factor * self.work;
         let reading = request / 1024.0 * operation.ms_per_kb * factor;
         let begun = start + nanos(BEFORE * own + reading);
         let (called, received, broken) = self.steps(actor, operation, begun);
@@ -186,7 +191,7 @@ impl<'a> Player<'a> {
 
     fn look_up(&mut self, actor: Actor, store: usize, start: i64) -> Served {
         let median = self.world.store_ms(store, start);
-        let end = start + nanos(self.lognormal(median, STORE_SIGMA));
+        let end = start + nanos(self.lognormal(median, STORE_SIGMA) * self.work);
         let store = &self.world.topology.stores[store];
         let name = store_span_name(store);
         self.add(actor, (&name, SpanKind::Client), (start, end), store_attributes(store));

@@ -27,6 +27,8 @@ pub(crate) struct World {
     pub(crate) clients_know_routes: bool,
     /// Share of the traces that is kept, said in `tracestate`.
     pub(crate) sampled: f64,
+    /// How much requests differ in what they ask for.
+    pub(crate) scatter: f64,
     /// How far clocks are off, by host.
     pub(crate) skew: Vec<i64>,
 }

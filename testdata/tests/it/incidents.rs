@@ -289,3 +289,52 @@ fn attributes_are_left_out_and_nothing_else_changes() {
         assert_eq!(times(&less), times(&whole), "{key}");
     }
 }
+
+/// Durations of the symptom's operation, or of the entry's busiest one, in the half hour up to an instant.
+fn durations_at(case: &Case, instant: i64) -> Vec<f64> {
+    let entries = || case.spans.iter().filter(|(_, span)| span.parent_span_id.is_empty());
+    let within = entries().filter(|(_, span)| (instant - HOUR / 2..instant).contains(&start(span)));
+    let mut durations: Vec<f64> = within.map(|(_, span)| duration(span)).collect();
+    assert!(durations.len() > 20, "{} requests", durations.len());
+    durations.sort_by(f64::total_cmp);
+    durations
+}
+
+const HOUR: i64 = 3_600_000_000_000;
+const WEEK: i64 = 7 * 24 * HOUR;
+
+#[test]
+fn last_week_is_there_where_only_it_shows_what_is_the_matter() {
+    let middle = |case: &Case, instant: i64| {
+        let durations = durations_at(case, instant);
+        durations[durations.len() / 2]
+    };
+    let growing = case(Options { size: 0.3, ..Options::new(Family::SlowGrowth, 3) });
+    let at = growing.label.diagnose_at_unix_nano;
+    let (then, yesterday, now) =
+        (middle(&growing, at - WEEK), middle(&growing, at - 24 * HOUR), middle(&growing, at));
+    assert!(now / then > 1.1, "{then} {now}");
+    assert!(now / yesterday < 1.0 + 0.5 * (now / then - 1.0), "{then} {yesterday} {now}");
+    let in_gap =
+        |(_, span): &&(String, Span)| (at - WEEK + 2 * HOUR..at - 27 * HOUR).contains(&start(span));
+    assert_eq!(growing.spans.iter().filter(in_gap).count(), 0);
+
+    let peak = case(Options { size: 0.3, ..Options::new(Family::WeeklyPeak, 3) });
+    let at = peak.label.diagnose_at_unix_nano;
+    let (then, before, now) =
+        (middle(&peak, at - WEEK), middle(&peak, at - HOUR), middle(&peak, at));
+    assert!(now / before > 1.05, "{before} {now}");
+    assert!((0.8..1.25).contains(&(now / then)), "{then} {now}");
+}
+
+#[test]
+fn requests_that_differ_in_work_scatter_more() {
+    let spread = |scatter: f64| {
+        let options = Options { size: 0.3, scatter, ..Options::new(Family::HealthyDay, 3) };
+        let case = case(options);
+        let durations = durations_at(&case, case.label.diagnose_at_unix_nano);
+        durations[durations.len() * 9 / 10] / durations[durations.len() / 2]
+    };
+    let (usual, scattered) = (spread(0.0), spread(0.8));
+    assert!(usual < 1.7 && scattered > 1.3 * usual, "{usual} {scattered}");
+}

@@ -12,27 +12,27 @@ use crate::diagnosis::traffic::{Surge, Traffic};
 use crate::diagnosis::utilisation::Utilisation;
 use crate::time::{MINUTE, Time, Window};
 
-fn onset() -> Time {
+pub(crate) fn onset() -> Time {
     Time::of(1_000 * MINUTE)
 }
 
 /// What is known of an incident of the shop, which calls the stock.
 #[derive(Default)]
-struct Known {
+pub(crate) struct Known {
     attribution: Attribution,
-    candidates: Candidates,
+    pub(crate) candidates: Candidates,
     traffic: Traffic,
     utilisation: BTreeMap<String, Utilisation>,
 }
 
 impl Known {
-    fn of(added: Added) -> Self {
+    pub(crate) fn of(added: Added) -> Self {
         let attribution = Attribution { services: vec![added], ..Attribution::default() };
         Self { attribution, ..Self::default() }
     }
 
     /// A deploy of the stock, three minutes before the onset, after which it is slower or not.
-    fn with_deploy(mut self, has_changed: bool) -> Self {
+    pub(crate) fn with_deploy(mut self, has_changed: bool) -> Self {
         let change = Change {
             id: "d1".to_owned(),
             kind: "deploy".to_owned(),
@@ -52,7 +52,7 @@ impl Known {
         self
     }
 
-    fn weighed(&self) -> Vec<Weighed> {
+    pub(crate) fn weighed(&self) -> Vec<Weighed> {
         let reach = BTreeMap::from([("shop".to_owned(), 0), ("stock".to_owned(), 1)]);
         let profiles = Profiles::default();
         weigh(&Measured {
@@ -124,6 +124,16 @@ fn more_requests_explain_a_service_that_queues_and_no_other() {
     assert_eq!(names(&named), (CauseKind::Traffic, Some("stock"), Mechanism::Queueing));
     let named = surge(Added::made_up("cart", Part::Own, 50.0));
     assert_eq!(names(&named), (CauseKind::Dependency, Some("cart"), Mechanism::SlowerCode));
+}
+
+#[test]
+fn more_requests_come_before_a_deploy_that_services_in_reach_have_every_half_hour() {
+    let mut known = Known::of(Added::made_up("stock", Part::Own, 50.0)).with_deploy(true);
+    known.candidates.weighed[0].change.start = onset() - 7 * MINUTE;
+    known.candidates.rate_per_minute = 1.0 / 30.0;
+    assert_eq!(known.first().kind, CauseKind::Deploy);
+    known.traffic.surge = Some(Surge { service: "stock".to_owned(), ratio: 2.1 });
+    assert_eq!(names(&known.first()), (CauseKind::Traffic, Some("stock"), Mechanism::Queueing));
 }
 
 #[test]

@@ -194,8 +194,7 @@ pub(super) fn traffic(measured: &Measured<'_>) -> Weighed {
             weighed.is_shown = true;
             weighed.supporting.extend(added.findings.iter().cloned());
             weighed.term("own_signals", OWN_CHANGED, requests);
-            weighed.links = 1;
-            weighed.term("mechanism", LINK, "the service that gets them takes longer itself");
+            mechanism(measured, &mut weighed);
         }
         None if main.is_some() => {
             let reason = format!("{requests}, and the added time comes from elsewhere");

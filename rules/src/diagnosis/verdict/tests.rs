@@ -1,0 +1,44 @@
+//! What is named of causes that were weighed.
+
+use super::{Conclusion, conclude};
+use crate::diagnosis::attribution::{Added, Part};
+use crate::diagnosis::document::{CauseKind, Verdict};
+use crate::diagnosis::payload::Payloads;
+use crate::diagnosis::score::tests::{Known, onset};
+use crate::time::MINUTE;
+
+/// The stock is slow since some minutes after its deploy, where services are deployed every fifty minutes.
+fn concluded(minutes: i64) -> Conclusion {
+    let mut known = Known::of(Added::made_up("stock", Part::Own, 50.0)).with_deploy(true);
+    known.candidates.rate_per_minute = 1.0 / 50.0;
+    known.candidates.weighed[0].change.start = onset() - minutes * MINUTE;
+    conclude("shop", &known.weighed(), &known.candidates, &Payloads::default())
+}
+
+#[test]
+fn a_likely_change_is_blamed() {
+    let conclusion = concluded(3);
+    let cause = conclusion.root_cause.unwrap();
+    assert_eq!((cause.kind, &*cause.service), (CauseKind::Deploy, "stock"));
+    assert_eq!(cause.deploy.unwrap().id, "d1");
+    assert!(conclusion.doubted.is_none());
+    assert_eq!(conclusion.actions[0].kind, "roll_back");
+}
+
+#[test]
+fn of_a_change_that_may_or_may_not_be_why_the_service_is_named() {
+    let conclusion = concluded(40);
+    let first = &conclusion.hypotheses[0];
+    assert_eq!(first.kind, CauseKind::Deploy);
+    assert!((0.5..super::CONFIDENCE_BLAMED).contains(&first.confidence), "{}", first.confidence);
+    let cause = conclusion.root_cause.unwrap();
+    assert_eq!((cause.kind, &*cause.service), (CauseKind::Dependency, "stock"));
+    assert!(cause.deploy.is_none());
+    assert!(cause.confidence > first.confidence, "of the service more is known");
+    assert_eq!(conclusion.verdict, Verdict::Likely);
+    let (doubted, confidence) = conclusion.doubted.unwrap();
+    assert_eq!((doubted.id.as_str(), confidence), ("d1", first.confidence));
+    assert!(conclusion.ruled_out.is_empty(), "nothing speaks against it");
+    assert_eq!(conclusion.actions[0].title, "find out whether stock@2.0 is why");
+    assert!(conclusion.actions.iter().all(|action| action.kind != "roll_back"));
+}
