@@ -13,8 +13,10 @@ pub(crate) const SECOND: i64 = 1_000_000_000;
 pub(crate) const MINUTE: i64 = 60 * SECOND;
 /// Nanoseconds in an hour.
 pub(crate) const HOUR: i64 = 60 * MINUTE;
+/// Nanoseconds in a day.
+const DAY: i64 = 24 * HOUR;
 /// Nanoseconds in a week.
-pub(crate) const WEEK: i64 = 7 * 24 * HOUR;
+pub(crate) const WEEK: i64 = 7 * DAY;
 
 /// An instant, in documents RFC 3339 in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,7 +44,22 @@ impl Time {
 
     /// `10:31` or, with seconds that are not zero, `10:31:20`, in UTC.
     pub fn clock(self) -> String {
-        let pattern = if self.nanos().rem_euclid(MINUTE) < SECOND { "%H:%M" } else { "%H:%M:%S" };
+        self.format(if self.nanos().rem_euclid(MINUTE) < SECOND { "%H:%M" } else { "%H:%M:%S" })
+    }
+
+    /// The time of day in UTC, with the day where it is another one than that of `reference`.
+    pub(crate) fn clock_beside(self, reference: Self) -> String {
+        if self.day() == reference.day() {
+            return self.clock();
+        }
+        format!("{} {}", self.format("%-d %b"), self.clock())
+    }
+
+    fn day(self) -> i64 {
+        self.nanos().div_euclid(DAY)
+    }
+
+    fn format(self, pattern: &str) -> String {
         Timestamp::from_microsecond(self.0.micros())
             .map_or_else(|_| self.to_string(), |t| t.strftime(pattern).to_string())
     }
@@ -107,6 +124,11 @@ impl Window {
     /// Length in nanoseconds.
     pub(crate) fn nanos(&self) -> i64 {
         self.end.nanos() - self.start.nanos()
+    }
+
+    /// Its times of day in UTC, with the day where it is another one than that of `reference`.
+    pub(crate) fn clocks(&self, reference: Time) -> String {
+        format!("{}-{}", self.start.clock_beside(reference), self.end.clock_beside(self.start))
     }
 
     /// The window shifted back in time.

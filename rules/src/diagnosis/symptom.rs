@@ -1,6 +1,6 @@
 //! The symptom: which operation regressed, since when, and by how much.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use upriver_analyze::histogram::Histogram;
 use upriver_analyze::literal;
@@ -115,22 +115,20 @@ pub(crate) async fn find(
     }
     let screened = screened(&hourly, &current);
     let onsets = onset::find(inquiry, &screened).await?;
-    let last_week = if onsets.iter().any(Option::is_none) {
-        let around = Window::new(now.start - MINUTE, now.end + MINUTE);
-        self::current(inquiry, scope, around.earlier(WEEK)).await?
-    } else {
-        Durations::new()
-    };
     let mut regressions = Vec::new();
+    let mut risen = BTreeSet::new();
     for (operation, onset) in screened.into_iter().zip(onsets) {
-        let found = match onset {
-            Some(onset) => regression(inquiry, operation, onset, window).await?,
-            None if last_week.contains_key(operation) => {
-                against_last_week(inquiry, operation, window).await?
-            }
-            None => None,
-        };
-        regressions.extend(found);
+        let Some(onset) = onset else { continue };
+        if let Some(regression) = regression(inquiry, operation, onset, window).await? {
+            risen.insert(operation);
+            regressions.push(regression);
+        }
+    }
+    let mut grown = grown(inquiry, scope, (&current, now)).await?;
+    grown.retain(|operation| !risen.contains(operation));
+    inquiry.read_served(grown.iter().copied(), &[now, now.earlier(WEEK)]).await?;
+    for operation in grown {
+        regressions.extend(against_last_week(inquiry, operation, window).await?);
     }
     let graph = Graph::load(inquiry, Window::new(inquiry.at - HISTORY, inquiry.at)).await?;
     let busiest = current.iter().max_by_key(|(operation, h)| (h.count, *operation));
@@ -225,6 +223,29 @@ fn screened<'a>(
     screened.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
     screened.truncate(SCREENED_MAX);
     screened.into_iter().map(|(_, operation)| operation).collect()
+}
+
+/// Operations that may have become slower over days, cheaply: hours before the window hide what grew in them.
+async fn grown<'a>(
+    inquiry: &Inquiry<'_>,
+    scope: &Scope,
+    (current, now): (&'a Durations, Window),
+) -> Result<Vec<&'a Operation>, RulesError> {
+    let around = Window::new(now.start - MINUTE, now.end + MINUTE);
+    let last_week = self::current(inquiry, scope, around.earlier(WEEK)).await?;
+    let mut grown: Vec<(f64, &Operation)> = current
+        .iter()
+        .filter(|(_, now)| now.count >= COUNT_MIN)
+        .filter_map(|(operation, now)| {
+            let then =
+                last_week.get(operation).filter(|then| then.count >= COUNT_MIN)?.quantile(0.5)?;
+            Some((now.quantile(0.5)? / then.max(1.0), operation))
+        })
+        .filter(|(ratio, _)| *ratio >= SCREEN_RATIO)
+        .collect();
+    grown.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+    grown.truncate(SCREENED_MAX);
+    Ok(grown.into_iter().map(|(_, operation)| operation).collect())
 }
 
 /// The largest factor among the watched quantiles against the lower quartile of the hours;

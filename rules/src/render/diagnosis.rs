@@ -36,19 +36,16 @@ fn headline(diagnosis: &Diagnosis) -> String {
 
 fn symptom(diagnosis: &Diagnosis) -> Vec<String> {
     let Some(symptom) = &diagnosis.symptom else { return Vec::new() };
-    let (window, baseline) = (diagnosis.window, diagnosis.baseline);
     let onset = symptom.onset_interval;
     vec![
         figure(symptom),
         format!(
-            "since {} (between {} and {}); {}-{} against {}-{} UTC",
-            symptom.onset.clock(),
-            onset.start.clock(),
-            onset.end.clock(),
-            window.start.clock(),
-            window.end.clock(),
-            baseline.start.clock(),
-            baseline.end.clock(),
+            "since {} (between {} and {}); {} against {} UTC",
+            symptom.onset.clock_beside(diagnosis.at),
+            onset.start.clock_beside(diagnosis.at),
+            onset.end.clock_beside(diagnosis.at),
+            diagnosis.window.clocks(diagnosis.at),
+            diagnosis.baseline.clocks(diagnosis.at),
         ),
     ]
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message;
 use upriver_analyze::{RecordBatch, Session, SessionOptions, UnixNanos};
 use upriver_ingest::pprof::PprofUpload;
@@ -18,7 +19,7 @@ use upriver_testdata::scenario::{Label, Options, Scenario, Slice, Variant};
 
 /// Nanoseconds in a minute.
 pub(crate) const MINUTE: i64 = 60_000_000_000;
-const WEEK: i64 = 7 * 24 * 60 * MINUTE;
+pub(crate) const WEEK: i64 = 7 * 24 * 60 * MINUTE;
 /// What is decoded before the diagnosis, and a week earlier.
 const BEFORE: i64 = 14 * 60 * MINUTE;
 const LAST_WEEK: i64 = 20 * MINUTE;
@@ -60,8 +61,9 @@ impl Incident {
     }
 }
 
+/// Rows as the store would hold them.
 #[derive(Default)]
-struct Tables {
+pub(crate) struct Tables {
     rows: BTreeMap<Table, Vec<RecordBatch>>,
 }
 
@@ -69,7 +71,7 @@ impl Tables {
     fn add(&mut self, slice: &Slice) -> Result<()> {
         let received = UnixNanos(slice.end_unix_nano);
         for traces in &slice.traces {
-            self.extend(upriver_ingest::otlp::decode_traces(&traces.encode_to_vec())?.batches);
+            self.add_traces(traces)?;
         }
         for metrics in &slice.metrics {
             self.extend(upriver_ingest::otlp::decode_metrics(&metrics.encode_to_vec())?.batches);
@@ -91,13 +93,18 @@ impl Tables {
         Ok(())
     }
 
+    pub(crate) fn add_traces(&mut self, traces: &ExportTraceServiceRequest) -> Result<()> {
+        self.extend(upriver_ingest::otlp::decode_traces(&traces.encode_to_vec())?.batches);
+        Ok(())
+    }
+
     fn extend(&mut self, batches: Vec<TableBatch>) {
         for batch in batches {
             self.rows.entry(batch.table).or_default().push(batch.rows);
         }
     }
 
-    fn snapshot(mut self) -> Snapshot {
+    pub(crate) fn snapshot(mut self) -> Snapshot {
         let mut index = TraceIndex::default();
         let spans = self.rows.remove(&Table::Spans).unwrap_or_default();
         for rows in &spans {

@@ -1,4 +1,5 @@
-//! The diagnosis of the checkout incident and its variants, from the bytes that senders would send.
+//! The diagnosis of the checkout incident and of a slow growth, from the bytes that senders would send.
 
 mod checkout;
+mod growth;
 mod incident;
