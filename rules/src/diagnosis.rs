@@ -220,7 +220,9 @@ async fn gather(
         .collect();
     let utilisation = utilisation::compute(inquiry, &busy, periods).await?;
     let amdahl = law(&profiles, main, (utilisation.get(&operation.service), request));
-    let slowest = culprit.and_then(|added| operations.get(&added.service)?.first());
+    // Requests that failed are made again: then there are more of them, and nobody asks for more.
+    let loaded = culprit.filter(|added| added.failures.is_none());
+    let slowest = loaded.and_then(|added| operations.get(&added.service)?.first());
     let traffic = traffic::compute(inquiry, (operation, slowest), periods).await?;
     let culprit_profiles = match culprit.filter(|added| added.service != operation.service) {
         Some(added) => profile::compute(inquiry, &added.service, periods).await?,
@@ -233,7 +235,8 @@ async fn gather(
         operations: &operations,
         attribution: &attribution,
     };
-    let candidates = changes::compute(inquiry, main.onset.onset, &around).await?;
+    let began = (main.onset.onset, main.onset.interval);
+    let candidates = changes::compute(inquiry, began, &around).await?;
     let own_changes =
         changes::none_of(inquiry, &operation.service, (&candidates, main.onset.onset));
     Ok(Evidence {

@@ -6,8 +6,9 @@ use super::attribution::Attribution;
 use super::document::{CauseKind, DeployReference, RuledOut};
 use super::inquiry::{Figures, Inquiry};
 use super::payload::{GROWTH_MIN, Payloads, subject as edge_subject};
-use super::reading::within;
+use super::reading::{is_operation, within};
 use super::signal::{Direction, Operation, Signal};
+use super::symptom::subject;
 use crate::error::RulesError;
 use crate::figures;
 use crate::statistics::share_rise_z;
@@ -35,6 +36,15 @@ const ERROR_POINTS: f64 = 1.0;
 const ERROR_Z: f64 = 3.0;
 /// Requests make more calls since a change by this factor.
 const CALLS_RATIO: f64 = 1.2;
+
+/// A pipeline may record the start of a rollout so late.
+const RECORDED_LATE: i64 = 30 * SECOND;
+/// Requests up to so long before a change are looked at,
+const EARLIER: i64 = 5 * MINUTE;
+/// and held against this long before the earliest onset.
+const QUIET: i64 = 10 * MINUTE;
+/// Of them so many percent were slower than nine of ten quiet ones: three times as many as by chance.
+const EARLIER_PERCENT: f64 = 30.0;
 
 /// A recorded or inferred change.
 #[derive(Clone, Debug, PartialEq)]
@@ -140,6 +150,8 @@ pub(crate) struct Candidate {
     pub(crate) signals: Vec<OwnSignal>,
     /// The finding that the change happened, and when.
     pub(crate) finding: String,
+    /// The finding that its own requests were slow before it.
+    pub(crate) slow_before: Option<String>,
 }
 
 /// The candidates, and how often services in reach change.
@@ -158,7 +170,7 @@ const RATE_MIN: f64 = 1.0 / (48.0 * 60.0);
 /// Weighs the changes before the onset, and those after it that people will ask about.
 pub(crate) async fn compute(
     inquiry: &mut Inquiry<'_>,
-    onset: Time,
+    (onset, interval): (Time, Window),
     around: &Surroundings<'_>,
 ) -> Result<Candidates, RulesError> {
     let all = load(inquiry, Window::new(onset - WEEK, inquiry.at)).await?;
@@ -178,7 +190,7 @@ pub(crate) async fn compute(
     near.truncate(WEIGHED_MAX);
     let mut weighed = Vec::new();
     for change in near {
-        weighed.push(candidate(inquiry, change, onset, around).await?);
+        weighed.push(candidate(inquiry, change, (onset, interval), around).await?);
     }
     let rate_per_minute = (earlier as f64 / minutes).max(RATE_MIN);
     Ok(Candidates { weighed, rate_per_minute, changed })
@@ -219,7 +231,7 @@ async fn known_since(inquiry: &Inquiry<'_>, window: Window) -> Result<Option<Tim
 async fn candidate(
     inquiry: &mut Inquiry<'_>,
     change: Change,
-    onset: Time,
+    (onset, interval): (Time, Window),
     around: &Surroundings<'_>,
 ) -> Result<Candidate, RulesError> {
     let finding = note_change(inquiry, &change, onset);
@@ -228,7 +240,67 @@ async fn candidate(
     if distance.is_some() && change.start <= onset + 3 * MINUTE {
         signals = own_signals(inquiry, &change, (onset, around)).await?;
     }
-    Ok(Candidate { change, distance, signals, finding })
+    let mut slow_before = None;
+    let operations = around.operations.get(&change.service).map_or(&[][..], Vec::as_slice);
+    for operation in operations {
+        let is_slower = signals.iter().any(|signal| {
+            signal.what == SignalKind::Duration
+                && signal.has_changed
+                && signal.operation.as_ref() == Some(&operation.span_name)
+        });
+        if is_slower && slow_before.is_none() {
+            slow_before = earlier_effect(inquiry, &change, (operation, interval)).await?;
+        }
+    }
+    Ok(Candidate { change, distance, signals, finding, slow_before })
+}
+
+/// That requests of a changed service took longer before the change already, where the onset is not known
+/// well enough to say so: then something else made them slow.
+async fn earlier_effect(
+    inquiry: &mut Inquiry<'_>,
+    change: &Change,
+    (operation, interval): (&Operation, Window),
+) -> Result<Option<String>, RulesError> {
+    let end = change.start - RECORDED_LATE;
+    let start = interval.start.max(end - EARLIER);
+    let (earlier, quiet) =
+        (Window::new(start, end), Window::new(interval.start - QUIET, interval.start));
+    if earlier.nanos() == 0 {
+        return Ok(None);
+    }
+    let usual = inquiry.served(operation, quiet).await?.durations;
+    let Some(slow) = usual.quantile(0.9).map(f64::round) else { return Ok(None) };
+    let side = |window: Window| within("time", window);
+    let share = |window: Window| {
+        format!(
+            "100.0 * avg(CASE WHEN duration_ns > {slow:.0} THEN 1.0 ELSE 0.0 END) FILTER (WHERE {})",
+            side(window)
+        )
+    };
+    let sql = format!(
+        "SELECT {} AS observed, {} AS baseline, count(*) FILTER (WHERE {}) AS n FROM spans\nWHERE {} AND {}",
+        share(earlier),
+        share(quiet),
+        side(earlier),
+        is_operation(operation),
+        side(Window::new(quiet.start, earlier.end))
+    );
+    let reading = inquiry.read_sql(sql, "%").await?;
+    let Some((now, before)) = reading.figures.pair() else { return Ok(None) };
+    let slow_ones = |percent: f64, n: i64| (percent / 100.0 * n as f64, n as f64);
+    let z = share_rise_z(slow_ones(now, reading.figures.n), slow_ones(before, usual.count));
+    if now < EARLIER_PERCENT || z < ERROR_Z {
+        return Ok(None);
+    }
+    let what = subject(operation);
+    let statement = format!(
+        "{now:.0} % of the requests to {what} took longer than {} before the change to {} already, {before:.0} % before {}",
+        figures::milliseconds(slow / 1e6),
+        change.name(),
+        earlier.start.clock()
+    );
+    Ok(Some(inquiry.note("slow_before_change", &what, reading, statement)))
 }
 
 /// That the change happened, with the minutes from it to the onset.
@@ -319,7 +391,7 @@ async fn own_signals(
         let own = |signal: Signal, what: SignalKind, words: &str| Own {
             signal,
             what,
-            subject: format!("{words}{}", super::symptom::subject(operation)),
+            subject: format!("{words}{}", subject(operation)),
             operation: Some(operation.span_name.clone()),
         };
         let duration = |quantile| Signal::Duration { operation: operation.clone(), quantile };

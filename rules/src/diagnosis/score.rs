@@ -211,6 +211,12 @@ fn time(measured: &Measured<'_>, candidate: &Candidate, weighed: &mut Weighed) {
         weighed.term("time", 0.0, "it began after the onset");
         return;
     }
+    if let Some(finding) = &candidate.slow_before {
+        weighed.is_vetoed = true;
+        weighed.against.push(finding.clone());
+        weighed.term("time", 0.0, "its requests were slow before it");
+        return;
+    }
     let lag = (measured.onset.nanos() - start.nanos()).max(0) as f64 / MINUTE as f64;
     let density = LAG_SHORT_SHARE / LAG_SHORT_MIN * (-lag / LAG_SHORT_MIN).exp()
         + (1.0 - LAG_SHORT_SHARE) / LAG_LONG_MIN * (-lag / LAG_LONG_MIN).exp();

@@ -21,6 +21,8 @@ const LINKS_CONFIRMED: usize = 2;
 /// change as what may be why. Of changes that came first with less, one in four did nothing, of the others 2 in 106
 /// (110 generated incidents of seven topologies, seeds 23 to 49).
 const CONFIDENCE_BLAMED: f64 = 0.6;
+/// A change is mentioned beside its service from this confidence on.
+const CONFIDENCE_DOUBTED: f64 = 0.2;
 
 /// What the weighing came to.
 #[derive(Debug)]
@@ -67,7 +69,7 @@ pub(crate) fn conclude(
 #[derive(Clone, Copy, Debug)]
 struct Named<'a> {
     cause: &'a Weighed,
-    /// The change of the same service that came first, where it is not likely enough to be blamed.
+    /// A change of the same service that may be why, where it is not likely enough to be blamed.
     doubted: Option<&'a Weighed>,
 }
 
@@ -88,16 +90,18 @@ fn named(weighed: &[Weighed]) -> Option<Named<'_>> {
     };
     let rival = rest.iter().find(|other| !is_same(other));
     let ahead = rival.is_none_or(|next| top.weight - next.weight >= MARGIN_NAMED);
+    let same = rest.iter().find(|other| is_same(other) && other.is_shown);
+    let named = match same {
+        Some(cause) if top.change.is_some() && top.confidence < CONFIDENCE_BLAMED => {
+            Named { cause, doubted: Some(top) }
+        }
+        Some(change) if change.change.is_some() && change.confidence >= CONFIDENCE_DOUBTED => {
+            Named { cause: top, doubted: Some(change) }
+        }
+        _ => Named { cause: top, doubted: None },
+    };
     let is_cause = top.service.is_some() && top.is_shown;
-    if !(is_cause && ahead && top.confidence >= CONFIDENCE_NAMED) {
-        return None;
-    }
-    let is_doubted = top.change.is_some() && top.confidence < CONFIDENCE_BLAMED;
-    let unchanged = rest.iter().find(|other| is_doubted && other.is_shown && is_same(other));
-    Some(match unchanged {
-        Some(cause) => Named { cause, doubted: Some(top) },
-        None => Named { cause: top, doubted: None },
-    })
+    (is_cause && ahead && named.confidence() >= CONFIDENCE_NAMED).then_some(named)
 }
 
 fn is_confirmed(top: &Weighed) -> bool {
@@ -177,6 +181,9 @@ fn decoys(
 /// Why a change is not blamed; `None` while it may still be the cause.
 fn reason(service: &str, candidate: &Candidate, cause: &Weighed) -> Option<String> {
     let change = &candidate.change;
+    if candidate.slow_before.is_some() {
+        return Some(format!("{}'s requests were slow before it", change.service));
+    }
     if cause.is_vetoed {
         return Some(format!("began at {}, after the onset", change.start.clock()));
     }

@@ -1,4 +1,5 @@
-//! A service that became slower from day to day: hours show no rise, and last week does.
+//! When a service became slower: from day to day, which last week shows and hours do not, or at once, before
+//! or after its deploy.
 
 use anyhow::Result;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -7,7 +8,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use upriver_analyze::{Session, SessionOptions, UnixNanos};
-use upriver_rules::diagnosis::document::Verdict;
+use upriver_rules::diagnosis::document::{Diagnosis, Verdict};
 use upriver_rules::{DiagnoseRequest, diagnose, render};
 
 use crate::incident::{MINUTE, Tables, WEEK};
@@ -17,11 +18,15 @@ const AT: i64 = 1_772_452_800_000_000_000;
 const HOUR: i64 = 60 * MINUTE;
 const MILLI: f64 = 1e6;
 
-/// Requests of a service, four a minute, that take so many milliseconds at the median.
-fn requests(from: i64, until: i64, median_ms: impl Fn(i64) -> f64) -> ExportTraceServiceRequest {
-    const EVERY: i64 = MINUTE / 4;
-    let spans = (from..until).step_by(EVERY.unsigned_abs() as usize).map(|start| {
-        let nth = (start / EVERY).unsigned_abs();
+/// Requests of a service, so many a minute, that take so many milliseconds at the median.
+fn requests(
+    (from, until): (i64, i64),
+    per_minute: i64,
+    median_ms: impl Fn(i64) -> f64,
+) -> ExportTraceServiceRequest {
+    let every = MINUTE / per_minute;
+    let spans = (0..(until - from) / every).map(|nth| from + nth * every).map(|start| {
+        let nth = (start / every).unsigned_abs();
         // A fixed spread of a tenth to either side, in no order.
         let spread = 0.9 + 0.02 * (nth.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as f64 % 0.2;
         let nanos = (median_ms(start) * spread * MILLI).round() as i64;
@@ -54,8 +59,8 @@ async fn verdict(ends_ms: f64) -> Result<(Verdict, String)> {
         ends_ms - (ends_ms - 50.0) * age
     };
     let mut tables = Tables::default();
-    tables.add_traces(&requests(AT - WEEK - HOUR, AT - WEEK + HOUR, median_ms))?;
-    tables.add_traces(&requests(AT - 30 * HOUR, AT, median_ms))?;
+    tables.add_traces(&requests((AT - WEEK - HOUR, AT - WEEK + HOUR), 4, median_ms))?;
+    tables.add_traces(&requests((AT - 30 * HOUR, AT), 4, median_ms))?;
     let session = Session::new(tables.snapshot(), &SessionOptions::default())?;
     let found = diagnose(&session, &DiagnoseRequest::new(UnixNanos(AT))).await?;
     Ok((found.verdict, render::text(&found)))
@@ -68,5 +73,35 @@ async fn what_grew_for_a_week_is_seen_against_last_week() -> Result<()> {
     assert!(page.contains("11:45-12:00 against 23 Feb 11:45-12:00 UTC"), "{page}");
     let (found, page) = verdict(60.0).await?;
     assert_eq!(found, Verdict::Healthy, "{page}");
+    Ok(())
+}
+
+/// What is said where the service is slow since ten minutes ago, and was deployed so many seconds later.
+async fn deployed(seconds_later: i64) -> Result<Diagnosis> {
+    const SLOW_FROM: i64 = AT - 10 * MINUTE;
+    let deployed = SLOW_FROM + seconds_later * MINUTE / 60;
+    let mut tables = Tables::default();
+    let median_ms = |instant: i64| if instant < SLOW_FROM { 50.0 } else { 200.0 };
+    tables.add_traces(&requests((AT - 3 * HOUR, AT), 20, median_ms))?;
+    let deploy =
+        format!(r#"{{"service": "orders", "version": "2.0", "time_unix_nano": {deployed}}}"#);
+    tables.add_deploy(deploy.as_bytes(), UnixNanos(AT))?;
+    let session = Session::new(tables.snapshot(), &SessionOptions::default())?;
+    Ok(diagnose(&session, &DiagnoseRequest::new(UnixNanos(AT))).await?)
+}
+
+#[tokio::test]
+async fn what_was_slow_before_its_deploy_is_not_slow_by_it() -> Result<()> {
+    let blamed = |found: &Diagnosis| {
+        let cause = found.root_cause.as_ref();
+        cause.and_then(|cause| cause.deploy.as_ref()).map(|deploy| deploy.version.clone())
+    };
+    let caused = deployed(-20).await?;
+    assert_eq!(blamed(&caused).as_deref(), Some("2.0"), "{}", render::text(&caused));
+    let later = deployed(80).await?;
+    let page = render::text(&later);
+    assert_eq!(blamed(&later), None, "{page}");
+    assert_eq!(later.root_cause.map(|cause| cause.service).as_deref(), Some("orders"), "{page}");
+    assert!(page.contains("orders's requests were slow before it"), "{page}");
     Ok(())
 }

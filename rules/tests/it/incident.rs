@@ -87,9 +87,13 @@ impl Tables {
             self.extend(decoded(&record)?);
         }
         for deploy in &slice.deploys {
-            let body = serde_json::to_vec(deploy)?;
-            self.extend(upriver_ingest::deploys::decode(&body, received)?.batches);
+            self.add_deploy(&serde_json::to_vec(deploy)?, received)?;
         }
+        Ok(())
+    }
+
+    pub(crate) fn add_deploy(&mut self, body: &[u8], received: UnixNanos) -> Result<()> {
+        self.extend(upriver_ingest::deploys::decode(body, received)?.batches);
         Ok(())
     }
 
@@ -117,9 +121,10 @@ impl Tables {
         self.rows.insert(Table::EdgeMinutes, vec![edge_minutes(&spans, &sizes)]);
         self.rows.insert(Table::Spans, spans);
         self.rows.insert(Table::PayloadSizes, sizes);
-        Snapshot::in_memory(self.rows.into_iter().filter_map(|(table, batches)| {
-            let rows = arrow::compute::concat_batches(&table.schema(), &batches);
-            rows.ok().map(|rows| TableBatch::new(table, rows))
+        let rows = self.rows.into_iter().filter(|(_, batches)| !batches.is_empty());
+        Snapshot::in_memory(rows.map(|(table, batches)| {
+            let rows = arrow::compute::concat_batches(batches[0].schema_ref(), &batches);
+            TableBatch::new(table, rows.expect("rows of a table have the same columns"))
         }))
     }
 }

@@ -45,7 +45,8 @@ impl Known {
         let (what, finding) = (SignalKind::Duration, "slower".to_owned());
         let signals = vec![OwnSignal { what, has_changed, finding, operation: None }];
         let finding = "it happened".to_owned();
-        let candidate = Candidate { change, distance: Some(1), signals, finding };
+        let candidate =
+            Candidate { change, distance: Some(1), signals, finding, slow_before: None };
         let rate_per_minute = 1.0 / 120.0;
         let weighed = vec![candidate];
         self.candidates = Candidates { weighed, rate_per_minute, ..Candidates::default() };
@@ -93,6 +94,17 @@ fn slow_work_is_the_deploys_if_it_began_with_it_and_else_the_services() {
     let named = slow().first();
     assert_eq!(names(&named), (CauseKind::Dependency, Some("stock"), Mechanism::SlowerCode));
     assert!(named.confidence <= super::CONFIDENCE_DEPENDENCY_MAX);
+}
+
+#[test]
+fn a_service_that_was_slow_before_its_deploy_is_not_slow_by_it() {
+    let mut known = Known::of(Added::made_up("stock", Part::Own, 50.0)).with_deploy(true);
+    known.candidates.weighed[0].slow_before = Some("slow before".to_owned());
+    let weighed = known.weighed();
+    assert_eq!(names(&weighed[0]), (CauseKind::Dependency, Some("stock"), Mechanism::SlowerCode));
+    let deploy = weighed.iter().find(|weighed| weighed.change.is_some()).unwrap();
+    assert!(deploy.is_vetoed && deploy.confidence == 0.0);
+    assert_eq!(deploy.against, ["slow before"]);
 }
 
 #[test]
