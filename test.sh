@@ -47,6 +47,12 @@ CARGO_TARGET_DIR="$(realpath -m "$target")/fuzz" \
 # The binary that the tests were run on: `cargo build` would make another, with other features.
 binary="$target/debug/upriver"
 
+# The live case waits for most of three minutes, so it runs beside the next steps.
+live_said="$(mktemp)"
+python3 testdata/live/run.py --binary "$binary" --venv "$target/live-venv" >"$live_said" 2>&1 &
+live=$!
+trap 'kill "$live" 2>/dev/null && wait "$live" || rm -f "$live_said"' EXIT
+
 step 'senders: real SDKs and profilers, and what arrived of what they sent'
 unless_missing 'senders whose packages cannot be had, named above' \
   python3 testdata/senders/run.py --binary "$binary" --packages "$target/senders"
@@ -55,12 +61,19 @@ step 'open files: others read the tables'
 unless_missing 'readers of the tables: PyPI cannot be reached, named above' \
   python3 testdata/open_files/run.py --binary "$binary" --venv "$target/open-files-venv"
 
-step 'live case: Python services with their own SDKs and profiler'
-unless_missing 'the live case: PyPI cannot be reached' \
-  python3 testdata/live/run.py --binary "$binary" --venv "$target/live-venv"
-
 step 'evaluation: that it runs; what it says is for ./eval.sh'
 python3 testdata/eval/run.py --binary "$target/debug/upriver" --generator "$target/debug/incident" --short
+
+step 'live case: Python services with their own SDKs and profiler'
+live_ended() {
+  local ended=0
+  wait "$live" || ended=$?
+  cat "$live_said"
+  rm -f "$live_said"
+  trap - EXIT
+  return "$ended"
+}
+unless_missing 'the live case: PyPI cannot be reached' live_ended
 
 step 'dependency policy'
 if cargo deny --version >/dev/null 2>&1; then

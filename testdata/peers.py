@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import hashlib
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -18,6 +19,8 @@ STOP_SECONDS = 15
 FAULTS_SHOWN = 30
 
 EXIT_WRONG, EXIT_BROKEN, EXIT_LEFT_OUT = 1, 2, 77
+# As a shell calls the end by SIGTERM.
+EXIT_ENDED = 143
 
 
 class Broken(Exception):
@@ -166,11 +169,18 @@ def serve(processes, binary, data, **options):
     return grpc, otlp, api
 
 
+def end(*_):
+    """Ends what was started first, however often that is asked for."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(EXIT_ENDED)
+
+
 def carry_out(what, arguments, make):
     """Runs the case that `make(folder)` gives in a folder of its own, says what is wrong, and gives the
     exit code. The folder stays where something is wrong or `arguments.keep` is set. A case has
     `processes`, `left_out`, and `run()`, which gives what is wrong."""
     folder = Path(tempfile.mkdtemp(prefix=f"upriver-{what.replace(' ', '-')}-"))
+    signal.signal(signal.SIGTERM, end)
     try:
         case = make(folder)
         with contextlib.ExitStack() as cleanup:

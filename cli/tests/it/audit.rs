@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use serde_json::Value;
 use tempfile::TempDir;
 use upriver_testdata::incidents::{Family, Incident, Label, Options};
-use upriver_testdata::scenario::Variant;
 
 use crate::binary::{Imported, Run, text, time, upriver, with_input};
 use crate::server::Serve;
@@ -74,7 +73,7 @@ fn has(document: &Value, state: &str, (role, rule, subject): (&str, &str, &str))
 
 #[test]
 fn the_deploy_that_made_its_callers_slow() {
-    let incident = Imported::new(Variant::Checkout);
+    let incident = Imported::checkout();
     let at = incident.at();
     let audit = |arguments: &[&str]| {
         incident.upriver(&[&["deploy", "audit", "--at", &at], arguments].concat())

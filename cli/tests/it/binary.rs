@@ -1,8 +1,10 @@
 //! The binary, run to its end.
 
+use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 
 use serde_json::Value;
 use upriver_testdata::scenario::{Label, Options, Scenario, Slice, Variant};
@@ -97,6 +99,24 @@ pub(crate) struct Imported {
 }
 
 impl Imported {
+    /// The incident of which most is asked: imported once, and a copy for each test.
+    pub(crate) fn checkout() -> Self {
+        static FIRST: LazyLock<(Label, PathBuf)> = LazyLock::new(|| {
+            let Imported { label, folder } = Imported::new(Variant::Checkout);
+            // Nothing is dropped at the end of a process, so it is kept where the next run finds it.
+            let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("checkout");
+            if kept.exists() {
+                fs::remove_dir_all(&kept).unwrap();
+            }
+            copy_folder(folder.path(), &kept);
+            (label, kept)
+        });
+        let (label, kept) = &*FIRST;
+        let folder = tempfile::TempDir::new().unwrap();
+        copy_folder(kept, folder.path());
+        Self { label: label.clone(), folder }
+    }
+
     pub(crate) fn new(variant: Variant) -> Self {
         let scenario = Scenario::new(Options::new(variant));
         let folder = tempfile::TempDir::new().unwrap();
@@ -115,11 +135,11 @@ impl Imported {
         imported
     }
 
-    pub(crate) fn case(&self) -> std::path::PathBuf {
+    pub(crate) fn case(&self) -> PathBuf {
         self.folder.path().join("case")
     }
 
-    pub(crate) fn data(&self) -> std::path::PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
 
@@ -147,6 +167,22 @@ impl Imported {
     pub(crate) fn rows(&self, query: &str) -> Vec<Value> {
         let rows = self.upriver(&["sql", "--format", "json", query]).json(0);
         rows.as_array().unwrap().clone()
+    }
+}
+
+/// Copies a folder over another.
+pub(crate) fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let copy = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &copy);
+        } else {
+            // What it may be a link to stays as it is.
+            let _old = fs::remove_file(&copy);
+            fs::copy(entry.path(), copy).unwrap();
+        }
     }
 }
 

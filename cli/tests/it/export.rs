@@ -1,6 +1,6 @@
 //! `upriver export`: what it writes gives the same rows again, and what it refuses.
 
-pub(crate) mod tables;
+mod tables;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tempfile::TempDir;
 use upriver_store::schema::{Column, Kind, Table};
-use upriver_testdata::scenario::Variant;
 
 use crate::binary::{Imported, Run, text, time, upriver, with_input};
 use crate::server::{Serve, client};
@@ -320,7 +319,7 @@ async fn requests_of_real_senders_come_back() {
 
 #[test]
 fn an_incident_comes_back_with_its_rollups_and_its_diagnosis() {
-    let imported = Imported::new(Variant::Checkout);
+    let imported = Imported::checkout();
     let place = Place::new();
     let (data, output) = (imported.data(), place.path("bundle"));
     upriver(&[&["export", "--data", text(&data), "-o", text(&output)], &ALWAYS[..]].concat())

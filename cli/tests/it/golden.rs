@@ -12,8 +12,7 @@ use tempfile::TempDir;
 use upriver_store::schema::Table;
 use upriver_testdata::scenario::{Options, Scenario};
 
-use crate::binary::{text, upriver};
-use crate::export::tables::copy_folder;
+use crate::binary::{copy_folder, text, upriver};
 use crate::export::{figures_of, nasty_data, rows};
 use crate::sender::{requests, send_all};
 use crate::server::{Serve, command};

@@ -9,7 +9,7 @@ const MINUTE: i64 = 60_000_000_000;
 
 #[test]
 fn the_checkout_incident() {
-    let incident = Imported::new(Variant::Checkout);
+    let incident = Imported::checkout();
     let document = incident.diagnose(&["--objective", "200ms", "--format", "json"]).json(1);
     blames_what_the_label_says(&incident, &document);
     has_its_figures(&document);

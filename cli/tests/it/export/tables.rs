@@ -1,6 +1,7 @@
 //! Exports as Parquet: every row of every table comes back as it was, and bad folders leave nothing behind.
 
 use super::*;
+use crate::binary::copy_folder;
 
 const LOGS: &str = "logs/part-00001.parquet";
 const PARQUET: [&str; 2] = ["--format", "parquet"];
@@ -33,7 +34,7 @@ fn compact(data: &Path) {
 
 #[test]
 fn an_incident_comes_back_as_it_was_stored() {
-    let imported = Imported::new(Variant::Checkout);
+    let imported = Imported::checkout();
     let place = Place::new();
     let (data, output, copy) = (imported.data(), place.path("tables"), place.path("copy"));
     compact(&data);
@@ -214,18 +215,4 @@ fn spoil(path: &Path) {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(path, bytes).unwrap();
-}
-
-pub(crate) fn copy_folder(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_folder(&entry.path(), &target);
-        } else {
-            let _old = fs::remove_file(&target);
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
