@@ -43,6 +43,9 @@ const TOTAL_MAX: f64 = 7.0;
 const LAG_SHORT_MIN: f64 = 12.0;
 const LAG_LONG_MIN: f64 = 90.0;
 const LAG_SHORT_SHARE: f64 = 0.65;
+/// A change that has an effect has it while it is rolled out, within minutes: with a later one other causes come
+/// between.
+const AT_ONCE: i64 = 5 * MINUTE;
 /// Each call between the symptom and a service makes it this much less likely.
 const DISTANCE_DECAY: f64 = 0.6;
 /// A service's own signal changes at a change that caused something in 90 %, at another in 5 %.
@@ -114,7 +117,9 @@ pub(crate) struct Weighed {
     /// Cannot be the cause: the effect came first.
     pub(crate) is_vetoed: bool,
     /// Its version is slower than others in the same minutes.
-    is_side_by_side: bool,
+    pub(crate) is_side_by_side: bool,
+    /// The effect came with it, as far as that is known.
+    pub(crate) is_at_once: bool,
     prior: f64,
     pub(crate) confidence: f64,
     /// Logarithm of prior and evidence, for margins.
@@ -136,6 +141,7 @@ impl Weighed {
             is_shown: false,
             is_vetoed: false,
             is_side_by_side: false,
+            is_at_once: false,
             prior,
             confidence: 0.0,
             weight: 0.0,
@@ -217,6 +223,7 @@ fn time(measured: &Measured<'_>, candidate: &Candidate, weighed: &mut Weighed) {
         weighed.term("time", 0.0, "its requests were slow before it");
         return;
     }
+    weighed.is_at_once = measured.onset <= start + AT_ONCE;
     let lag = (measured.onset.nanos() - start.nanos()).max(0) as f64 / MINUTE as f64;
     let density = LAG_SHORT_SHARE / LAG_SHORT_MIN * (-lag / LAG_SHORT_MIN).exp()
         + (1.0 - LAG_SHORT_SHARE) / LAG_LONG_MIN * (-lag / LAG_LONG_MIN).exp();
@@ -292,7 +299,8 @@ fn own_signals(measured: &Measured<'_>, candidate: &Candidate, weighed: &mut Wei
         let asks = measured.attribution.of(service).and_then(|added| added.more_calls.as_ref());
         let misses = asks.is_some_and(|more| more.cache.is_some());
         let mechanism = if misses { Mechanism::CacheMiss } else { Mechanism::NPlusOne };
-        return shown(weighed, mechanism, signal, "it makes more calls for a request since then");
+        let reason = format!("it makes more calls for a request {}", since(measured, candidate));
+        return shown(weighed, mechanism, signal, &reason);
     }
     let slower = changed(SignalKind::Duration).or_else(|| changed(SignalKind::Errors));
     if let Some(signal) = slower {
@@ -300,12 +308,8 @@ fn own_signals(measured: &Measured<'_>, candidate: &Candidate, weighed: &mut Wei
         if share < OWN_SHARE_MIN || is_fed {
             return weighed.term("own_signals", 1.0, "it is slower, which others explain as well");
         }
-        shown(
-            weighed,
-            mechanism_of(measured, service),
-            signal,
-            "it takes longer itself since then",
-        );
+        let reason = format!("it takes longer itself {}", since(measured, candidate));
+        shown(weighed, mechanism_of(measured, service), signal, &reason);
         // With or without the change it would have become slower.
         if let (Some(ratio), Some(term)) =
             (surge_at(measured, service), weighed.evidence.last_mut())
@@ -321,6 +325,15 @@ fn own_signals(measured: &Measured<'_>, candidate: &Candidate, weighed: &mut Wei
     }
     weighed.against.extend(candidate.signals.iter().map(|signal| signal.finding.clone()));
     weighed.term("own_signals", 0.0, "none of its own figures changed at it");
+}
+
+/// Since when a service behaves differently, from its change.
+fn since(measured: &Measured<'_>, candidate: &Candidate) -> String {
+    let lag = measured.onset.nanos() - candidate.change.start.nanos();
+    match lag {
+        ..=AT_ONCE => "since then".to_owned(),
+        _ => format!("since {} min after it", lag / MINUTE),
+    }
 }
 
 /// The version that a change brought beside the service's others.

@@ -14,7 +14,8 @@ use crate::figures;
 const HYPOTHESES_MIN: usize = 3;
 /// Further ones from this confidence on.
 const CONFIDENCE_SHOWN: f64 = 0.01;
-/// A cause is confirmed from this confidence on, if its own signals and two links show it.
+/// A cause is confirmed from this confidence on, if its own signals and two links show it, at once or beside
+/// another version.
 const CONFIDENCE_CONFIRMED: f64 = 0.9;
 const LINKS_CONFIRMED: usize = 2;
 /// A change is blamed from this confidence on: it will be rolled back. Below, its service is named, and the
@@ -105,7 +106,8 @@ fn named(weighed: &[Weighed]) -> Option<Named<'_>> {
 }
 
 fn is_confirmed(top: &Weighed) -> bool {
-    matches!(top.kind, CauseKind::Deploy | CauseKind::ConfigChange)
+    (top.is_at_once || top.is_side_by_side)
+        && matches!(top.kind, CauseKind::Deploy | CauseKind::ConfigChange)
         && top.confidence >= CONFIDENCE_CONFIRMED
         && top.links >= LINKS_CONFIRMED
 }

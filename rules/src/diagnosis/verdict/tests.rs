@@ -18,11 +18,14 @@ fn concluded(minutes: i64) -> Conclusion {
 #[test]
 fn a_likely_change_is_blamed() {
     let conclusion = concluded(3);
-    let cause = conclusion.root_cause.unwrap();
+    let cause = conclusion.root_cause.as_ref().unwrap();
     assert_eq!((cause.kind, &*cause.service), (CauseKind::Deploy, "stock"));
-    assert_eq!(cause.deploy.unwrap().id, "d1");
+    assert_eq!(cause.deploy.as_ref().unwrap().id, "d1");
     assert!(conclusion.doubted.is_none());
     assert_eq!(conclusion.actions[0].kind, "roll_back");
+    let reason = |conclusion: &Conclusion| conclusion.hypotheses[0].evidence[2].reason.clone();
+    assert_eq!(reason(&conclusion), "it takes longer itself since then");
+    assert_eq!(reason(&concluded(20)), "it takes longer itself since 20 min after it");
 }
 
 #[test]
@@ -41,4 +44,25 @@ fn of_a_change_that_may_or_may_not_be_why_the_service_is_named() {
     assert!(conclusion.ruled_out.is_empty(), "nothing speaks against it");
     assert_eq!(conclusion.actions[0].title, "find out whether stock@2.0 is why");
     assert!(conclusion.actions.iter().all(|action| action.kind != "roll_back"));
+}
+
+#[test]
+fn a_late_effect_confirms_no_change() {
+    let verdict = |is_at_once: bool, is_side_by_side: bool| {
+        let known = Known::of(Added::made_up("stock", Part::Own, 50.0)).with_deploy(true);
+        let mut weighed = known.weighed();
+        let first = &mut weighed[0];
+        (first.confidence, first.links) = (0.95, 2);
+        (first.is_at_once, first.is_side_by_side) = (is_at_once, is_side_by_side);
+        conclude("shop", &weighed, &known.candidates, &Payloads::default()).verdict
+    };
+    assert_eq!(verdict(true, false), Verdict::Confirmed);
+    assert_eq!(verdict(false, false), Verdict::Likely);
+    assert_eq!(verdict(false, true), Verdict::Confirmed);
+    let is_at_once = |minutes: i64| {
+        let mut known = Known::of(Added::made_up("stock", Part::Own, 50.0)).with_deploy(true);
+        known.candidates.weighed[0].change.start = onset() - minutes * MINUTE;
+        known.weighed().remove(0).is_at_once
+    };
+    assert!(is_at_once(5) && !is_at_once(6));
 }
