@@ -92,6 +92,8 @@ fn a_short_history_is_enough() {
 fn a_small_rise_is_reported_once_it_has_lasted() {
     check(&[(600, 60, 100.0), (4, 60, 160.0)], None);
     check(&[(600, 60, 100.0), (6, 60, 160.0)], Some(600));
+    check(&[(600, 60, 100.0), (6, 60, 140.0)], None);
+    check(&[(600, 60, 100.0), (12, 60, 140.0)], Some(600));
     check(&[(600, 60, 100.0), (4, 60, 580.0)], None);
     check(&[(600, 60, 100.0), (5, 60, 580.0)], Some(600));
 }
