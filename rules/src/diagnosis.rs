@@ -235,8 +235,7 @@ async fn gather(
         operations: &operations,
         attribution: &attribution,
     };
-    let began = (main.onset.onset, main.onset.interval);
-    let candidates = changes::compute(inquiry, began, &around).await?;
+    let candidates = changes::compute(inquiry, main.onset, &around).await?;
     let own_changes =
         changes::none_of(inquiry, &operation.service, (&candidates, main.onset.onset));
     Ok(Evidence {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::attribution::Attribution;
 use super::document::{CauseKind, DeployReference, RuledOut};
 use super::inquiry::{Figures, Inquiry};
+use super::onset::Onset;
 use super::payload::{GROWTH_MIN, Payloads, subject as edge_subject};
 use super::reading::{is_operation, within};
 use super::signal::{Direction, Operation, Signal};
@@ -170,7 +171,7 @@ const RATE_MIN: f64 = 1.0 / (48.0 * 60.0);
 /// Weighs the changes before the onset, and those after it that people will ask about.
 pub(crate) async fn compute(
     inquiry: &mut Inquiry<'_>,
-    (onset, interval): (Time, Window),
+    Onset { onset, interval, .. }: Onset,
     around: &Surroundings<'_>,
 ) -> Result<Candidates, RulesError> {
     let all = load(inquiry, Window::new(onset - WEEK, inquiry.at)).await?;

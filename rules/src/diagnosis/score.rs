@@ -45,7 +45,7 @@ const LAG_LONG_MIN: f64 = 90.0;
 const LAG_SHORT_SHARE: f64 = 0.65;
 /// A change that has an effect has it while it is rolled out, within minutes: with a later one other causes come
 /// between.
-const AT_ONCE: i64 = 5 * MINUTE;
+pub(crate) const AT_ONCE: i64 = 5 * MINUTE;
 /// Each call between the symptom and a service makes it this much less likely.
 const DISTANCE_DECAY: f64 = 0.6;
 /// A service's own signal changes at a change that caused something in 90 %, at another in 5 %.
@@ -118,8 +118,8 @@ pub(crate) struct Weighed {
     pub(crate) is_vetoed: bool,
     /// Its version is slower than others in the same minutes.
     pub(crate) is_side_by_side: bool,
-    /// The effect came with it, as far as that is known.
-    pub(crate) is_at_once: bool,
+    /// From a change to the onset.
+    pub(crate) lag: Option<i64>,
     prior: f64,
     pub(crate) confidence: f64,
     /// Logarithm of prior and evidence, for margins.
@@ -141,7 +141,7 @@ impl Weighed {
             is_shown: false,
             is_vetoed: false,
             is_side_by_side: false,
-            is_at_once: false,
+            lag: None,
             prior,
             confidence: 0.0,
             weight: 0.0,
@@ -223,8 +223,9 @@ fn time(measured: &Measured<'_>, candidate: &Candidate, weighed: &mut Weighed) {
         weighed.term("time", 0.0, "its requests were slow before it");
         return;
     }
-    weighed.is_at_once = measured.onset <= start + AT_ONCE;
-    let lag = (measured.onset.nanos() - start.nanos()).max(0) as f64 / MINUTE as f64;
+    let lag = (measured.onset.nanos() - start.nanos()).max(0);
+    weighed.lag = Some(lag);
+    let lag = lag as f64 / MINUTE as f64;
     let density = LAG_SHORT_SHARE / LAG_SHORT_MIN * (-lag / LAG_SHORT_MIN).exp()
         + (1.0 - LAG_SHORT_SHARE) / LAG_LONG_MIN * (-lag / LAG_LONG_MIN).exp();
     let ratio = density / measured.candidates.rate_per_minute;

@@ -7,7 +7,7 @@ use super::document::{
     Action, CauseKind, DeployReference, Hypothesis, RootCause, RuledOut, Verdict,
 };
 use super::payload::Payloads;
-use super::score::{CONFIDENCE_NAMED, FORMULA, MARGIN_NAMED, Weighed};
+use super::score::{AT_ONCE, CONFIDENCE_NAMED, FORMULA, MARGIN_NAMED, Weighed};
 use crate::figures;
 
 /// Hypotheses that are printed, whatever their confidence.
@@ -106,7 +106,8 @@ fn named(weighed: &[Weighed]) -> Option<Named<'_>> {
 }
 
 fn is_confirmed(top: &Weighed) -> bool {
-    (top.is_at_once || top.is_side_by_side)
+    let is_at_once = top.lag.is_some_and(|lag| lag <= AT_ONCE);
+    (is_at_once || top.is_side_by_side)
         && matches!(top.kind, CauseKind::Deploy | CauseKind::ConfigChange)
         && top.confidence >= CONFIDENCE_CONFIRMED
         && top.links >= LINKS_CONFIRMED

@@ -1,6 +1,8 @@
 //! When a service became slower: from day to day, which last week shows and hours do not, or at once, before
 //! or after its deploy.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value::Value};
@@ -16,7 +18,6 @@ use crate::incident::{MINUTE, Tables, WEEK};
 /// Noon of a Monday.
 const AT: i64 = 1_772_452_800_000_000_000;
 const HOUR: i64 = 60 * MINUTE;
-const MILLI: f64 = 1e6;
 
 /// Requests of a service, so many a minute, that take so many milliseconds at the median.
 fn requests(
@@ -29,14 +30,15 @@ fn requests(
         let nth = (start / every).unsigned_abs();
         // A fixed spread of a tenth to either side, in no order.
         let spread = 0.9 + 0.02 * (nth.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as f64 % 0.2;
-        let nanos = (median_ms(start) * spread * MILLI).round() as i64;
+        let nanos = Duration::from_secs_f64(median_ms(start) * spread / 1e3).as_nanos();
+        let end = start.unsigned_abs() + u64::try_from(nanos).unwrap();
         Span {
             trace_id: u128::from(nth).to_be_bytes().to_vec(),
             span_id: nth.to_be_bytes().to_vec(),
             name: "GET /orders/{id}".to_owned(),
             kind: SpanKind::Server.into(),
             start_time_unix_nano: start.unsigned_abs(),
-            end_time_unix_nano: (start + nanos).unsigned_abs(),
+            end_time_unix_nano: end,
             ..Span::default()
         }
     });

@@ -48,21 +48,16 @@ fn of_a_change_that_may_or_may_not_be_why_the_service_is_named() {
 
 #[test]
 fn a_late_effect_confirms_no_change() {
-    let verdict = |is_at_once: bool, is_side_by_side: bool| {
-        let known = Known::of(Added::made_up("stock", Part::Own, 50.0)).with_deploy(true);
+    let verdict = |minutes: i64, is_side_by_side: bool| {
+        let mut known = Known::of(Added::made_up("stock", Part::Own, 50.0)).with_deploy(true);
+        known.candidates.weighed[0].change.start = onset() - minutes * MINUTE;
         let mut weighed = known.weighed();
         let first = &mut weighed[0];
         (first.confidence, first.links) = (0.95, 2);
-        (first.is_at_once, first.is_side_by_side) = (is_at_once, is_side_by_side);
+        first.is_side_by_side = is_side_by_side;
         conclude("shop", &weighed, &known.candidates, &Payloads::default()).verdict
     };
-    assert_eq!(verdict(true, false), Verdict::Confirmed);
-    assert_eq!(verdict(false, false), Verdict::Likely);
-    assert_eq!(verdict(false, true), Verdict::Confirmed);
-    let is_at_once = |minutes: i64| {
-        let mut known = Known::of(Added::made_up("stock", Part::Own, 50.0)).with_deploy(true);
-        known.candidates.weighed[0].change.start = onset() - minutes * MINUTE;
-        known.weighed().remove(0).is_at_once
-    };
-    assert!(is_at_once(5) && !is_at_once(6));
+    assert_eq!(verdict(5, false), Verdict::Confirmed);
+    assert_eq!(verdict(6, false), Verdict::Likely);
+    assert_eq!(verdict(6, true), Verdict::Confirmed);
 }
