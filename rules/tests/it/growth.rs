@@ -31,7 +31,7 @@ fn requests(
         // A fixed spread of a tenth to either side, in no order.
         let spread = 0.9 + 0.02 * (nth.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as f64 % 0.2;
         let nanos = Duration::from_secs_f64(median_ms(start) * spread / 1e3).as_nanos();
-        let end = start.unsigned_abs() + u64::try_from(nanos).unwrap();
+        let end = start.unsigned_abs() + u64::try_from(nanos).expect("milliseconds");
         Span {
             trace_id: u128::from(nth).to_be_bytes().to_vec(),
             span_id: nth.to_be_bytes().to_vec(),

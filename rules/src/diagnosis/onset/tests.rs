@@ -93,8 +93,8 @@ fn a_small_rise_is_reported_once_it_has_lasted() {
     check(&[(600, 60, 100.0), (4, 60, 160.0)], None);
     check(&[(600, 60, 100.0), (6, 60, 160.0)], Some(600));
     check(&[(600, 60, 100.0), (12, 60, 130.0)], Some(600));
-    let least = |minutes: i64| ratio_min(minutes * MINUTE);
-    assert_eq!([4, 5, 9, 10].map(least), [2.0, 1.5, 1.5, 1.2]);
+    let least = [4, 5, 9, 10].map(|minutes| ratio_min(minutes * MINUTE).to_string());
+    assert_eq!(least, ["2", "1.5", "1.5", "1.2"]);
     check(&[(600, 60, 100.0), (4, 60, 580.0)], None);
     check(&[(600, 60, 100.0), (5, 60, 580.0)], Some(600));
 }
