@@ -34,6 +34,8 @@ def judge(document, label):
     record["mechanism_precise"] = record["mechanism_ok"] and precise in ("any", named["mechanism"])
     record["deploy_expected"] = bool(cause and cause.get("deploy_version"))
     record["deploy_ok"] = bool(match and is_deploy(blamed, match))
+    first = ranked[0].get("deploy") if ranked else None
+    record["deploy_first"] = any(is_deploy(first, cause) for cause in causes)
     record["right"] = is_right(named, match, record)
     record["confidence"], record["first_right"] = first_confidence(ranked, causes, expected)
     return record

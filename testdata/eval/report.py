@@ -85,7 +85,7 @@ def ablation(documents):
     return table(header, rows)
 
 
-FIGURES = ("n", "named", "top 1", "top 3", "kind", "mechanism", "deploy", "verdict", "must not blame", "silent", "right when it speaks", "CPU s", "rows read")
+FIGURES = ("n", "named", "top 1", "top 3", "kind", "mechanism", "deploy first", "deploy", "verdict", "must not blame", "silent", "right when it speaks", "CPU s", "rows read")
 
 
 def figures(group):
@@ -97,6 +97,7 @@ def figures(group):
         part(r["top3"] for r in caused),
         part(r["kind_ok"] for r in caused),
         part(r["mechanism_ok"] for r in caused),
+        part(r["deploy_first"] for r in caused if r["deploy_expected"]),
         part(r["deploy_ok"] for r in caused if r["deploy_expected"]),
         part(r["verdict_ok"] for r in group),
         sum(r["blamed_wrongly"] for r in group),
@@ -161,6 +162,7 @@ def figures_of(records):
         "top1": share([r["top1"] for r in caused]),
         "top3": share([r["top3"] for r in caused]),
         "named": share([r["named_right"] for r in caused]),
+        "deploy_first": share([r["deploy_first"] for r in caused if r["deploy_expected"]]),
         "deploy": share([r["deploy_ok"] for r in caused if r["deploy_expected"]]),
         "verdict": share([r["verdict_ok"] for r in blind]),
         "must_not_blame": sum(r["blamed_wrongly"] for r in blind),
