@@ -23,8 +23,8 @@ const LINKS_CONFIRMED: usize = 2;
 /// (110 generated incidents of seven topologies, seeds 23 to 49).
 const CONFIDENCE_BLAMED: f64 = 0.6;
 /// And from this one on if its effect came later than at once: then the service may as well have become slow by
-/// itself. Of eight harmless changes that were blamed with 0.6 and more (18 topologies, seeds 23 to 79, without what
-/// has been mended since) seven lay 7 to 17 minutes before the onset, six of them with less than this.
+/// itself. Of seven harmless changes that were blamed with 0.6 and more (23 topologies, seeds 23 to 81, without what
+/// has been mended since) six lay 7 to 17 minutes before the onset, five of them with less than this.
 const CONFIDENCE_BLAMED_LATE: f64 = 0.8;
 /// A change is mentioned beside its service from this confidence on.
 const CONFIDENCE_DOUBTED: f64 = 0.2;
