@@ -7,7 +7,7 @@ use super::document::{CauseKind, DeployReference, RuledOut};
 use super::inquiry::{Figures, Inquiry};
 use super::onset::Onset;
 use super::payload::{GROWTH_MIN, Payloads, subject as edge_subject};
-use super::reading::{is_operation, within};
+use super::reading::{ended, is_operation, within};
 use super::signal::{Direction, Operation, Signal};
 use super::symptom::subject;
 use crate::error::RulesError;
@@ -280,12 +280,13 @@ async fn earlier_effect(
         )
     };
     let sql = format!(
-        "SELECT {} AS observed, {} AS baseline, count(*) FILTER (WHERE {}) AS n FROM spans\nWHERE {} AND {}",
+        "SELECT {} AS observed, {} AS baseline, count(*) FILTER (WHERE {}) AS n FROM spans\nWHERE {} AND {} AND {}",
         share(earlier),
         share(quiet),
         side(earlier),
         is_operation(operation),
-        side(Window::new(quiet.start, earlier.end))
+        side(Window::new(quiet.start, earlier.end)),
+        ended(inquiry.at)
     );
     let reading = inquiry.read_sql(sql, "%").await?;
     let Some((now, before)) = reading.figures.pair() else { return Ok(None) };
