@@ -300,7 +300,7 @@ fn own_signals(measured: &Measured<'_>, candidate: &Candidate, weighed: &mut Wei
         let asks = measured.attribution.of(service).and_then(|added| added.more_calls.as_ref());
         let misses = asks.is_some_and(|more| more.cache.is_some());
         let mechanism = if misses { Mechanism::CacheMiss } else { Mechanism::NPlusOne };
-        let reason = format!("it makes more calls for a request {}", since(measured, candidate));
+        let reason = format!("it makes more calls for a request {}", since(weighed));
         return shown(weighed, mechanism, signal, &reason);
     }
     let slower = changed(SignalKind::Duration).or_else(|| changed(SignalKind::Errors));
@@ -309,7 +309,7 @@ fn own_signals(measured: &Measured<'_>, candidate: &Candidate, weighed: &mut Wei
         if share < OWN_SHARE_MIN || is_fed {
             return weighed.term("own_signals", 1.0, "it is slower, which others explain as well");
         }
-        let reason = format!("it takes longer itself {}", since(measured, candidate));
+        let reason = format!("it takes longer itself {}", since(weighed));
         shown(weighed, mechanism_of(measured, service), signal, &reason);
         // With or without the change it would have become slower.
         if let (Some(ratio), Some(term)) =
@@ -329,11 +329,10 @@ fn own_signals(measured: &Measured<'_>, candidate: &Candidate, weighed: &mut Wei
 }
 
 /// Since when a service behaves differently, from its change.
-fn since(measured: &Measured<'_>, candidate: &Candidate) -> String {
-    let lag = measured.onset.nanos() - candidate.change.start.nanos();
-    match lag {
-        ..=AT_ONCE => "since then".to_owned(),
-        _ => format!("since {} min after it", lag / MINUTE),
+fn since(weighed: &Weighed) -> String {
+    match weighed.lag {
+        Some(lag) if lag > AT_ONCE => format!("since {} min after it", lag / MINUTE),
+        _ => "since then".to_owned(),
     }
 }
 
