@@ -4,6 +4,7 @@
 //! | step | asks |
 //! |---|---|
 //! | `symptom`, `onset`, `short_history` | which operation regressed, since when |
+//! | `missing` | whether slow requests are more, or only fast ones fewer |
 //! | `traces`, `budget` | where the added time of a mean request is, by self time on the critical path |
 //! | `requests`, `attribution` | which service the time comes from: its own work, its calls, or calls to it; which version or machine |
 //! | `breadth` | one part or many, by which factors |
@@ -31,6 +32,7 @@ mod draws;
 mod gap;
 mod graph;
 mod inquiry;
+mod missing;
 mod onset;
 pub(crate) mod payload;
 mod placebo;
@@ -300,7 +302,7 @@ fn law(
 
 /// Weighs the evidence and writes the document.
 fn explain(
-    inquiry: Inquiry<'_>,
+    mut inquiry: Inquiry<'_>,
     symptoms: &Symptoms,
     main: &Regression,
     evidence: Evidence,
@@ -326,7 +328,8 @@ fn explain(
     let weighed = weigh(&measured);
     let conclusion = verdict::conclude(service, &weighed, &evidence.candidates, &evidence.payloads);
     let summary = summary(main, &conclusion);
-    let mut ruled_out = evidence.traffic.ruled_out;
+    let (mut ruled_out, _) = symptoms.missing.note(&mut inquiry);
+    ruled_out.extend(evidence.traffic.ruled_out);
     ruled_out.extend(evidence.own_changes);
     ruled_out.extend(conclusion.ruled_out);
     let (lines, unexplained_ms, sample) = match evidence.budget {
@@ -417,10 +420,17 @@ async fn without_symptom(
             ),
         );
     }
-    let (verdict, summary) = if enough {
-        (Verdict::Healthy, "no operation is slower than it was")
-    } else {
-        (Verdict::Inconclusive, "too few requests to say whether an operation is slower")
+    let (mut ruled_out, artefact) = symptoms.missing.note(&mut inquiry);
+    ruled_out.extend(traffic.ruled_out);
+    let (verdict, summary) = match &artefact {
+        _ if !enough => {
+            (Verdict::Inconclusive, "too few requests to say whether an operation is slower")
+        }
+        None => (Verdict::Healthy, "no operation is slower than it was"),
+        Some(_) => (
+            Verdict::Healthy,
+            "no operation is slower than it was: where one seems to be, only fast requests are missing",
+        ),
     };
     Ok(Diagnosis {
         schema: SCHEMA.to_owned(),
@@ -434,13 +444,13 @@ async fn without_symptom(
         other_symptoms: Vec::new(),
         symptom: None,
         root_cause: None,
-        hypotheses: Vec::new(),
+        hypotheses: artefact.into_iter().collect(),
         findings: inquiry.findings,
         delta_budget: Vec::new(),
         unexplained_ms: None,
         budget_sample: None,
         amdahl: None,
-        ruled_out: traffic.ruled_out,
+        ruled_out,
         not_measured: inquiry.not_measured,
         actions: Vec::new(),
     })

@@ -81,6 +81,17 @@ pub(crate) fn share_rise_z(now: (f64, f64), before: (f64, f64)) -> f64 {
     if error > 0.0 { (k1 / n1 - k0 / n0) / error } else { 0.0 }
 }
 
+/// How many standard errors a rate has risen, on its logarithm: how many were counted in how long, now and
+/// before. Half of one is added to each side, as with shares.
+pub(crate) fn rate_ratio_z(now: (f64, f64), before: (f64, f64)) -> f64 {
+    let ((k1, t1), (k0, t0)) = (now, before);
+    if t1 <= 0.0 || t0 <= 0.0 {
+        return 0.0;
+    }
+    let error = (DESIGN_EFFECT * (1.0 / (k1 + 0.5) + 1.0 / (k0 + 0.5))).sqrt();
+    (((k1 + 0.5) / t1).ln() - ((k0 + 0.5) / t0).ln()) / error
+}
+
 /// How far a share may lie from what was counted: half the width of its 95 % interval.
 pub(crate) fn share_margin(share: f64, n: f64) -> f64 {
     if n <= 0.0 {
@@ -221,7 +232,7 @@ fn index(position: f64) -> usize {
 mod tests {
     use super::{
         Tail, above_share_tail, above_share_z, hypergeometric_tail, median, normal_tail, quantile,
-        robust_sigma, share_rise_z, share_z, significant_of, significant_of_exact,
+        rate_ratio_z, robust_sigma, share_rise_z, share_z, significant_of, significant_of_exact,
     };
 
     #[test]
@@ -241,6 +252,16 @@ mod tests {
         assert!(share_rise_z((1.0, 300.0), (0.0, 300.0)) < 1.0);
         assert!(share_rise_z((0.0, 300.0), (0.0, 300.0)).abs() < 1e-12);
         assert!(share_rise_z((3.0, 3.0), (0.0, 0.0)).abs() < 1e-12);
+    }
+
+    /// 60 in a minute against 30 in a minute: the logarithm of 60.5 / 30.5 by the square root of
+    /// 2 * (1 / 60.5 + 1 / 30.5), by hand.
+    #[test]
+    fn a_rate_may_have_been_counted_for_longer() {
+        assert!((rate_ratio_z((60.0, 60.0), (30.0, 60.0)) - 2.181).abs() < 0.001);
+        assert!(rate_ratio_z((60.0, 60.0), (600.0, 600.0)).abs() < 0.05);
+        assert!((rate_ratio_z((0.0, 60.0), (600.0, 600.0)) + 2.393).abs() < 0.001);
+        assert!(rate_ratio_z((5.0, 0.0), (600.0, 600.0)).abs() < 1e-12);
     }
 
     #[test]

@@ -177,6 +177,8 @@ pub(crate) struct Attribution {
     pub(crate) services: Vec<Added>,
     /// A machine that most of it is on.
     pub(crate) host: Option<SlowHost>,
+    /// What those that are shown added to each trace now and before, in nanoseconds over the mean of before.
+    pub(crate) by_trace: [BTreeMap<usize, f64>; 2],
     /// When the first service began to add it, if that is shown.
     pub(crate) onset: Option<(Time, Window)>,
 }
@@ -255,7 +257,14 @@ pub(crate) fn attribute(now: &Sample, before: &Sample) -> Attribution {
         }
     }
     let host = contrast::slow_host(&answered, &earlier, now.seconds);
-    let mut attribution = Attribution { services, host, onset: None };
+    let mut attribution = Attribution { services, host, ..Attribution::default() };
+    for (added, all) in attribution.by_trace.iter_mut().zip([&after, &first]) {
+        for shown in attribution.services.iter().filter(|service| service.is_shown) {
+            for (trace, nanos) in all.get(&*shown.service).into_iter().flatten() {
+                *added.entry(*trace).or_default() += nanos;
+            }
+        }
+    }
     attribution.onset = attribution.main().and_then(|added| {
         let (after, first) = (after.get(&*added.service)?, first.get(&*added.service)?);
         let effect = design_effect(after.len(), now.seconds);
@@ -339,4 +348,4 @@ fn more_calls(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -67,7 +67,7 @@ pub(crate) const CONFIDENCE_MAX: f64 = 0.95;
 /// And with them.
 const CONFIDENCE_SIDE_BY_SIDE_MAX: f64 = 0.98;
 /// And for a cause without a recorded change, which may only be missing from the records.
-const CONFIDENCE_DEPENDENCY_MAX: f64 = 0.8;
+pub(crate) const CONFIDENCE_UNRECORDED_MAX: f64 = 0.8;
 /// A cause is named from this confidence on,
 pub(crate) const CONFIDENCE_NAMED: f64 = 0.5;
 /// if it is ahead of the next by this much in log-odds.
@@ -161,9 +161,9 @@ impl Weighed {
         match self.kind {
             _ if self.is_side_by_side => CONFIDENCE_SIDE_BY_SIDE_MAX,
             CauseKind::Dependency | CauseKind::RetryStorm | CauseKind::Host => {
-                CONFIDENCE_DEPENDENCY_MAX
+                CONFIDENCE_UNRECORDED_MAX
             }
-            CauseKind::Unknown if self.service.is_some() => CONFIDENCE_DEPENDENCY_MAX,
+            CauseKind::Unknown if self.service.is_some() => CONFIDENCE_UNRECORDED_MAX,
             _ => CONFIDENCE_MAX,
         }
     }

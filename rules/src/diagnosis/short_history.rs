@@ -6,10 +6,11 @@
 //! calls with itself. What is shown there names the symptom: the slower operation nearest the entry
 //! among those that the added time passes through.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::attribution::{Attribution, attribute};
 use super::inquiry::{Inquiry, Reading};
+use super::missing::Missing;
 use super::onset::{Onset, P99_COUNT_MIN, RATIO_MIN};
 use super::reading::within;
 use super::signal::{Operation, Signal};
@@ -18,6 +19,9 @@ use super::traces::{self, Sample};
 use super::watched::Watched;
 use crate::error::RulesError;
 use crate::time::{HOUR, Periods, Window};
+
+#[cfg(test)]
+mod tests;
 
 /// With more history than this before the window, series are long enough to find a rise.
 const HISTORY_LONG: i64 = 6 * HOUR;
@@ -35,8 +39,8 @@ const QUANTILES: [(f64, i64); 4] =
 /// Finds the symptom; `None` where there is history enough, or nothing is shown.
 pub(crate) async fn find(
     inquiry: &Inquiry<'_>,
-    scope: &Scope,
-    window: i64,
+    (scope, window): (&Scope, i64),
+    missing: &mut Missing,
 ) -> Result<Option<(Regression, Attribution)>, RulesError> {
     let Some(periods) = periods(inquiry, window).await? else { return Ok(None) };
     let now = traces::sample_entries(inquiry, periods.now).await?;
@@ -48,7 +52,7 @@ pub(crate) async fn find(
     let Some(culprit) = attribution.main().map(|added| added.service.clone()) else {
         return Ok(None);
     };
-    let slower = slower_through(&culprit, (&now, &before), scope);
+    let slower = slower_through(&culprit, (&now, &before), scope, &attribution);
     inquiry.read_served(&slower, &[periods.now, periods.before]).await?;
     for operation in slower {
         if let Some((measure, reading)) = slower_quantile(inquiry, &operation, &periods).await? {
@@ -63,7 +67,9 @@ pub(crate) async fn find(
             };
             let method = "the window against the hour before it, since less than 6 hours are known: means of the same requests and calls, and where the share of them above the earlier 90th percentile rises".to_owned();
             let regression = Regression { operation, onset, periods, measure, reading, method };
-            return Ok(Some((regression, attribution)));
+            if let Some(regression) = missing.slower_of(inquiry, vec![regression]).await?.pop() {
+                return Ok(Some((regression, attribution)));
+            }
         }
     }
     Ok(None)
@@ -88,20 +94,27 @@ async fn periods(inquiry: &Inquiry<'_>, window: i64) -> Result<Option<Periods>, 
 }
 
 /// Operations in the scope that answer requests in which the culprit takes part and are slower at the
-/// mean: the nearest to the entry first, then by the time that was added.
+/// mean, by what services that are shown to be slower added to them: the nearest to the entry first, then by the time that was added.
 fn slower_through(
     culprit: &str,
     (now, before): (&Sample, &Sample),
     scope: &Scope,
+    attribution: &Attribution,
 ) -> Vec<Operation> {
-    let (now, before) = (means_through(culprit, now), means_through(culprit, before));
+    let [added_now, added_before] = &attribution.by_trace;
+    let (now, before) =
+        (means_through(culprit, (now, added_now)), means_through(culprit, (before, added_before)));
     let mut slower = Vec::new();
     for (operation, after) in &now {
         let Some(first) = before.get(operation).filter(|_| in_scope(scope, operation)) else {
             continue;
         };
-        let added = after.mean() - first.mean();
-        if added >= DELTA_MS_MIN * 1e6 && after.mean() >= RATIO_MIN * first.mean() {
+        let (mean, added) = (first.mean(), after.mean() - first.mean());
+        // What chance brings the symptom's requests is not the time of those that are shown to be slower.
+        let explained = after.explained / after.count - first.explained / first.count;
+        let is_slower =
+            |added: f64| added >= DELTA_MS_MIN * 1e6 && added >= (RATIO_MIN - 1.0) * mean;
+        if is_slower(added) && is_slower(explained) {
             slower.push((after.depth, added * after.count, operation));
         }
     }
@@ -114,6 +127,8 @@ fn slower_through(
 struct Requests {
     count: f64,
     nanos: f64,
+    /// What services that are shown to be slower added to it, over the mean of before.
+    explained: f64,
     /// Least number of spans above one.
     depth: usize,
 }
@@ -124,9 +139,13 @@ impl Requests {
     }
 }
 
-fn means_through(culprit: &str, sample: &Sample) -> BTreeMap<Operation, Requests> {
+fn means_through(
+    culprit: &str,
+    (sample, added): (&Sample, &BTreeMap<usize, f64>),
+) -> BTreeMap<Operation, Requests> {
     let mut means = BTreeMap::<Operation, Requests>::new();
-    for trace in &sample.traces {
+    for (number, trace) in sample.traces.iter().enumerate() {
+        let mut answering = BTreeSet::new();
         let operation = |index: usize| &sample.groups.operations[trace.spans[index].group];
         let order = trace.top_down();
         // From below, so that a span knows of all that it caused.
@@ -144,10 +163,18 @@ fn means_through(culprit: &str, sample: &Sample) -> BTreeMap<Operation, Requests
                 continue;
             }
             let entry = means.entry(operation(index).clone());
-            let requests = entry.or_insert(Requests { count: 0.0, nanos: 0.0, depth });
+            let requests =
+                entry.or_insert(Requests { count: 0.0, nanos: 0.0, explained: 0.0, depth });
             requests.count += 1.0;
             requests.nanos += trace.spans[index].duration as f64;
             requests.depth = requests.depth.min(depth);
+            answering.insert(operation(index));
+        }
+        let explained = added.get(&number).copied().unwrap_or(0.0);
+        for operation in answering {
+            if let Some(requests) = means.get_mut(operation) {
+                requests.explained += explained;
+            }
         }
     }
     means

@@ -116,6 +116,13 @@ pub enum Signal {
         /// The operation.
         operation: Operation,
     },
+    /// Requests per second to an operation that took longer than so many milliseconds.
+    SlowRequestRate {
+        /// The operation.
+        operation: Operation,
+        /// From where on they are slow.
+        above_ms: f64,
+    },
     /// Share of failed requests, in percent.
     ErrorShare {
         /// The operation.
@@ -178,7 +185,7 @@ impl Signal {
     pub fn unit(&self) -> &str {
         match self {
             Self::Duration { .. } | Self::MeanDuration { .. } | Self::CallGap { .. } => "ms",
-            Self::RequestRate { .. } => "requests/s",
+            Self::RequestRate { .. } | Self::SlowRequestRate { .. } => "requests/s",
             Self::CallsPerRequest { .. } => "calls/request",
             Self::ErrorShare { .. } | Self::FamilyShare { .. } | Self::FunctionShare { .. } => "%",
             Self::Payload { .. } => "bytes",
@@ -220,6 +227,7 @@ impl Signal {
             Self::Duration { operation, .. }
             | Self::MeanDuration { operation }
             | Self::RequestRate { operation }
+            | Self::SlowRequestRate { operation, .. }
             | Self::ErrorShare { operation } => Some(operation),
             _ => None,
         }
@@ -236,8 +244,10 @@ impl Signal {
                 served.durations.quantile(*quantile).map(|nanos| nanos / 1e6)
             }
             Self::MeanDuration { .. } => served.durations.mean().map(|nanos| nanos / 1e6),
-            Self::RequestRate { .. } => {
-                Some(served.adjusted_micros as f64 / 1e6 / window.seconds().max(1e-6))
+            Self::RequestRate { .. } => Some(rate(served, window)),
+            Self::SlowRequestRate { above_ms, .. } => {
+                let slow = served.durations.fraction_above(above_ms * 1e6)?;
+                Some(slow * rate(served, window))
             }
             Self::ErrorShare { .. } => Some(100.0 * served.errors as f64 / spans),
             _ => None,
@@ -255,7 +265,11 @@ impl Signal {
                 let figure = "CAST(sum(duration['sum']) AS DOUBLE) / sum(duration['count']) / 1e6";
                 of_operation(operation, figure, periods)
             }
-            Self::RequestRate { operation } => request_rate(operation, periods),
+            Self::RequestRate { operation } => request_rate(operation, "", periods),
+            Self::SlowRequestRate { operation, above_ms } => {
+                let slow = format!("fraction_above(duration, {:?}) * ", above_ms * 1e6);
+                request_rate(operation, &slow, periods)
+            }
             Self::ErrorShare { operation } => error_share(operation, periods),
             Self::CallsPerRequest { service, request, callee, call } => {
                 calls_per_request((service, request), (callee, call), periods)
@@ -297,11 +311,20 @@ fn of_operation(operation: &Operation, figure: &str, periods: &Periods) -> Strin
     compare(figure, "sum(span_count)", &rows)
 }
 
-fn request_rate(operation: &Operation, periods: &Periods) -> String {
-    let columns = [SPAN_COUNT, ADJUSTED_COUNT];
-    let rows = operation_rows(&is_operation(operation), &columns, &both(periods), periods.at);
+/// Requests that spans stand for, in a second.
+fn rate(served: &Served, window: Window) -> f64 {
+    served.adjusted_micros as f64 / 1e6 / window.seconds().max(1e-6)
+}
+
+/// The rate of requests, times a factor that ends with its operator.
+fn request_rate(operation: &Operation, factor: &str, periods: &Periods) -> String {
+    let columns = match factor {
+        "" => &[SPAN_COUNT, ADJUSTED_COUNT][..],
+        _ => &[SPAN_COUNT, ADJUSTED_COUNT, DURATION],
+    };
+    let rows = operation_rows(&is_operation(operation), columns, &both(periods), periods.at);
     let figure = format!(
-        "sum(adjusted_count_micros) / 1e6 / CASE period WHEN 'now' THEN {} ELSE {} END",
+        "{factor}sum(adjusted_count_micros) / 1e6 / CASE period WHEN 'now' THEN {} ELSE {} END",
         seconds_sql(periods.now),
         seconds_sql(periods.before)
     );

@@ -9,6 +9,7 @@ use super::attribution::Attribution;
 use super::document::Symptom;
 use super::graph::Graph;
 use super::inquiry::{Inquiry, Reading};
+use super::missing::Missing;
 use super::onset::{self, Onset, P99_COUNT_MIN, RATIO_MIN};
 use super::reading::within;
 use super::short_history;
@@ -97,6 +98,8 @@ pub(crate) struct Symptoms {
     pub(crate) busiest: Option<Operation>,
     /// Requests in the window, of all operations in scope.
     pub(crate) requests: i64,
+    /// Operations that seem slower since their fast requests are missing.
+    pub(crate) missing: Missing,
     /// Where the added time of all traces comes from, where history is too short for more.
     pub(crate) attribution: Option<Attribution>,
 }
@@ -130,13 +133,16 @@ pub(crate) async fn find(
     for operation in grown {
         regressions.extend(against_last_week(inquiry, operation, window).await?);
     }
+    let mut missing = Missing::default();
+    let regressions = missing.slower_of(inquiry, regressions).await?;
     let graph = Graph::load(inquiry, Window::new(inquiry.at - HISTORY, inquiry.at)).await?;
     let busiest = current.iter().max_by_key(|(operation, h)| (h.count, *operation));
     let busiest = busiest.map(|(operation, _)| operation.clone());
     let requests = current.values().map(|durations| durations.count).sum();
     let (mut main, mut others) = choose(&regressions, &graph);
     let mut attribution = None;
-    if let Some((regression, added)) = short_history::find(inquiry, scope, window).await? {
+    let found = short_history::find(inquiry, (scope, window), &mut missing).await?;
+    if let Some((regression, added)) = found {
         // Few points may show a rise in a callee and not in those that wait for it.
         let is_entry = main.as_ref().is_none_or(|main| {
             let (caller, callee) = (&regression.operation.service, &main.operation.service);
@@ -147,7 +153,7 @@ pub(crate) async fn find(
             attribution = Some(added);
         }
     }
-    Ok(Symptoms { main, others, busiest, requests, attribution })
+    Ok(Symptoms { main, others, busiest, requests, missing, attribution })
 }
 
 fn condition(scope: &Scope) -> String {

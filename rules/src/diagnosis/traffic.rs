@@ -10,7 +10,7 @@ use crate::figures;
 use crate::time::{Periods, WEEK, Window};
 
 /// A rate within this factor is the same rate.
-const RATE_FACTOR: f64 = 1.3;
+pub(crate) const RATE_FACTOR: f64 = 1.3;
 /// Share of a window's minutes that must have spans of some service.
 const COVERAGE_MIN: f64 = 0.5;
 /// Errors rose if by this many points.
@@ -109,7 +109,7 @@ async fn rate(
 }
 
 /// Whether most minutes of a window have no spans of any service: a rate over it says nothing.
-async fn has_gaps(inquiry: &Inquiry<'_>, window: Window) -> Result<bool, RulesError> {
+pub(crate) async fn has_gaps(inquiry: &Inquiry<'_>, window: Window) -> Result<bool, RulesError> {
     let sql = format!(
         "SELECT count(DISTINCT time) AS minutes FROM operation_minutes WHERE {}",
         within("time", window)

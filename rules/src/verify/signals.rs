@@ -46,7 +46,10 @@ fn had_changed(signal: &Signal, finding: &Finding) -> bool {
     let (Some(observed), Some(baseline)) = (finding.observed, finding.baseline) else {
         return false;
     };
-    let is_traffic = matches!(signal, Signal::RequestRate { .. } | Signal::MetricMean { .. });
+    let is_traffic = matches!(
+        signal,
+        Signal::RequestRate { .. } | Signal::SlowRequestRate { .. } | Signal::MetricMean { .. }
+    );
     !is_traffic && !Limits::of(signal, baseline).contains(observed)
 }
 

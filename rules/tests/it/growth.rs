@@ -16,11 +16,11 @@ use upriver_rules::{DiagnoseRequest, diagnose, render};
 use crate::incident::{MINUTE, Tables, WEEK};
 
 /// Noon of a Monday.
-const AT: i64 = 1_772_452_800_000_000_000;
-const HOUR: i64 = 60 * MINUTE;
+pub(crate) const AT: i64 = 1_772_452_800_000_000_000;
+pub(crate) const HOUR: i64 = 60 * MINUTE;
 
 /// Requests of a service, so many a minute, that take so many milliseconds at the median.
-fn requests(
+pub(crate) fn requests(
     (from, until): (i64, i64),
     per_minute: i64,
     median_ms: impl Fn(i64) -> f64,

@@ -8,22 +8,22 @@ const MS: i64 = 1_000_000;
 
 /// What is different about a request: extra milliseconds by where they are spent, and the rest.
 #[derive(Clone, Copy, Default)]
-struct Extra {
-    shop_own: i64,
-    stock_own: i64,
+pub(crate) struct Extra {
+    pub(crate) shop_own: i64,
+    pub(crate) stock_own: i64,
     /// Before and after every call of the shop.
-    shop_calls: i64,
+    pub(crate) shop_calls: i64,
     /// On the way to the stock and back.
-    stock_network: i64,
+    pub(crate) stock_network: i64,
     /// Calls to the stock beside the one that there always is.
-    stock_calls: i64,
+    pub(crate) stock_calls: i64,
     /// Of all calls to the stock, so many of the first fail.
-    stock_failures: i64,
+    pub(crate) stock_failures: i64,
     /// The shop asks a cache first.
-    asks_cache: bool,
-    shop_fails: bool,
-    version: &'static str,
-    host: &'static str,
+    pub(crate) asks_cache: bool,
+    pub(crate) shop_fails: bool,
+    pub(crate) version: &'static str,
+    pub(crate) host: &'static str,
 }
 
 /// Spans of one trace.
@@ -102,7 +102,7 @@ fn request(sample: &mut Sample, number: i64, extra: Extra) -> Trace {
 const REQUESTS: i64 = 300;
 
 /// Requests, each different in its own way.
-fn sample_of(extra: impl Fn(i64) -> Extra) -> Sample {
+pub(crate) fn sample_of(extra: impl Fn(i64) -> Extra) -> Sample {
     let mut sample = Sample { seconds: REQUESTS as f64, ..Sample::default() };
     for number in 0..REQUESTS {
         let trace = request(&mut sample, number, extra(number));
@@ -112,7 +112,7 @@ fn sample_of(extra: impl Fn(i64) -> Extra) -> Sample {
 }
 
 /// One in `every` requests has the extra time.
-fn sample(extra: Extra, every: i64) -> Sample {
+pub(crate) fn sample(extra: Extra, every: i64) -> Sample {
     sample_of(|number| if number % every == 0 { extra } else { Extra::default() })
 }
 

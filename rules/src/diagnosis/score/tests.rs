@@ -93,7 +93,7 @@ fn slow_work_is_the_deploys_if_it_began_with_it_and_else_the_services() {
     assert_eq!(names(&named), (CauseKind::Dependency, Some("stock"), Mechanism::SlowerCode));
     let named = slow().first();
     assert_eq!(names(&named), (CauseKind::Dependency, Some("stock"), Mechanism::SlowerCode));
-    assert!(named.confidence <= super::CONFIDENCE_DEPENDENCY_MAX);
+    assert!(named.confidence <= super::CONFIDENCE_UNRECORDED_MAX);
 }
 
 #[test]
