@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::attribution::{Added, Attribution, Part, SideBySide};
+use super::attribution::{Added, Attribution, Part, SideBySide, SlowHost};
 use super::breadth::Breadth;
 use super::budget::Budget;
 use super::changes::{Candidate, Candidates, OwnSignal, SignalKind};
@@ -292,6 +292,11 @@ fn own_signals(measured: &Measured<'_>, candidate: &Candidate, weighed: &mut Wei
     if let Some(signal) = changed(SignalKind::Requests).filter(|_| !hands_on(Direction::Request)) {
         return shown(weighed, Mechanism::RequestPayloadGrowth, signal, "its requests grew at it");
     }
+    if let Some(host) = same_elsewhere(measured, candidate) {
+        weighed.against.extend(host.findings.iter().cloned());
+        let reason = "the same version on other machines takes as long as before";
+        return weighed.term("own_signals", 1.0 / SIDE_BY_SIDE, reason);
+    }
     if let Some(side) = side_by_side(measured, candidate) {
         return beside_others(measured, candidate, (side, weighed));
     }
@@ -312,12 +317,11 @@ fn own_signals(measured: &Measured<'_>, candidate: &Candidate, weighed: &mut Wei
         let reason = format!("it takes longer itself {}", since(weighed));
         shown(weighed, mechanism_of(measured, service), signal, &reason);
         // With or without the change it would have become slower.
-        if let (Some(ratio), Some(term)) =
-            (surge_at(measured, service), weighed.evidence.last_mut())
+        if let (Some(explained), Some(term)) =
+            (explained(measured, service), weighed.evidence.last_mut())
         {
             term.log_odds = 0.0;
-            let requests = figures::times(ratio);
-            term.reason = format!("{}, and it gets {requests} the requests", term.reason);
+            term.reason = format!("{}, and {explained}", term.reason);
         }
         return;
     }
@@ -334,6 +338,13 @@ fn since(weighed: &Weighed) -> String {
         Some(lag) if lag > AT_ONCE => format!("since {} min after it", lag / MINUTE),
         _ => "since then".to_owned(),
     }
+}
+
+/// The machine that a service is slower on, if the version that a change brought is not slower on others.
+fn same_elsewhere<'a>(measured: &'a Measured<'_>, candidate: &Candidate) -> Option<&'a SlowHost> {
+    let of = (candidate.change.service.clone(), candidate.change.version.clone());
+    let host = measured.attribution.host.as_ref()?;
+    (host.services.contains(&of.0) && host.same_elsewhere.contains(&of)).then_some(host)
 }
 
 /// The version that a change brought beside the service's others.
@@ -399,6 +410,17 @@ fn mechanism_of(measured: &Measured<'_>, service: &str) -> Mechanism {
 fn surge_at(measured: &Measured<'_>, service: &str) -> Option<f64> {
     let surge = measured.traffic.surge.as_ref();
     surge.filter(|surge| surge.service == service).map(|surge| surge.ratio)
+}
+
+/// What explains as well that a service takes longer: more requests, or the machine that it runs on, where it is
+/// slower there and not elsewhere.
+fn explained(measured: &Measured<'_>, service: &str) -> Option<String> {
+    if let Some(ratio) = surge_at(measured, service) {
+        return Some(format!("{} the requests explain it", figures::times(ratio)));
+    }
+    let host = measured.attribution.host.as_ref()?;
+    let is_on_it = host.services.iter().any(|name| name == service);
+    is_on_it.then(|| "its machine explains it".to_owned())
 }
 
 fn shown(weighed: &mut Weighed, mechanism: Mechanism, signal: &OwnSignal, reason: &str) {

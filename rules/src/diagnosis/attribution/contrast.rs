@@ -47,6 +47,8 @@ pub(crate) struct SlowHost {
     pub(crate) services: Vec<String>,
     /// Its part of the time that was added to services' own work.
     pub(crate) share: f64,
+    /// Those of them, with a version, that take as long as before on other machines, and that is shown.
+    pub(crate) same_elsewhere: BTreeSet<(String, String)>,
     /// What says so, once it is noted.
     pub(crate) findings: Vec<String>,
 }
@@ -184,7 +186,27 @@ pub(super) fn slow_host(
             host: (*host).to_owned(),
             services: slower,
             share: nanos / all,
+            same_elsewhere: same_elsewhere(host, now, &usual),
             findings: Vec::new(),
         },
     )
+}
+
+/// Versions of services that take as long as before on other machines than this.
+fn same_elsewhere(host: &str, now: &[Request<'_>], usual: &Mean<'_>) -> BTreeSet<(String, String)> {
+    let mut factors = BTreeMap::<(&str, &str), Vec<f64>>::new();
+    for request in now {
+        let (Some(on), Some(version)) = (&request.place.host, &request.place.version) else {
+            continue;
+        };
+        if let Some(mean) = usual.get(&key(request)).filter(|_| on != host) {
+            let of = (&*request.operation.service, &**version);
+            factors.entry(of).or_default().push(request.own / mean.max(1.0));
+        }
+    }
+    factors.retain(|_, factors| {
+        let (mean, error) = mean_and_error(factors);
+        factors.len() >= COUNT_MIN && mean + Z_95 * error <= SAME_RATIO
+    });
+    factors.into_keys().map(|(service, version)| (service.to_owned(), version.to_owned())).collect()
 }

@@ -254,6 +254,16 @@ fn a_machine_is_named_if_several_services_are_slow_on_it_and_not_elsewhere() {
     assert_eq!(attribute(&everywhere, &before).host, None, "slow on both machines");
     let alone = sample_of(|number| Extra { stock_own: 0, ..on(number, 40) });
     assert_eq!(attribute(&alone, &before).host, None, "one service may have its own reason");
+    // A version that runs on the other machine too is not slow there; one that does not may be why.
+    let same_elsewhere = |there: &'static str| {
+        let now = sample_of(|number| {
+            let version = if number % 2 == 0 { "2.0" } else { there };
+            Extra { version, ..on(number, 40) }
+        });
+        attribute(&now, &before).host.unwrap().same_elsewhere.into_iter().collect::<Vec<_>>()
+    };
+    assert_eq!(same_elsewhere("2.0"), [("shop".to_owned(), "2.0".to_owned())]);
+    assert_eq!(same_elsewhere("1.0"), [("shop".to_owned(), "1.0".to_owned())]);
 }
 
 #[test]

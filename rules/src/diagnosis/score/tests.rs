@@ -1,6 +1,6 @@
 //! Weighing made-up evidence.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Measured, Weighed, weigh};
 use crate::diagnosis::attribution::{Added, Attribution, MoreCalls, Part, SideBySide, SlowHost};
@@ -173,8 +173,23 @@ fn a_machine_comes_before_the_services_on_it() {
         host: "node-1".to_owned(),
         services: vec!["cart".to_owned(), "stock".to_owned()],
         share: 0.9,
+        same_elsewhere: BTreeSet::new(),
         findings: Vec::new(),
     });
+    assert_eq!(names(&known.first()), (CauseKind::Host, Some("node-1"), Mechanism::Queueing));
+    // A deploy of one of them that fits is likelier, but not if the same version is as quick elsewhere.
+    let own_signals = |known: &Known| {
+        let weighed = known.weighed();
+        let deploy = weighed.iter().find(|weighed| weighed.change.is_some()).unwrap();
+        deploy.evidence.iter().find(|term| term.term == "own_signals").unwrap().clone()
+    };
+    let mut known = known.with_deploy(true);
+    let explained = own_signals(&known);
+    assert!(explained.log_odds == 0.0, "{explained:?}");
+    assert!(explained.reason.ends_with("its machine explains it"), "{explained:?}");
+    let host = known.attribution.host.as_mut().unwrap();
+    host.same_elsewhere = BTreeSet::from([("stock".to_owned(), "2.0".to_owned())]);
+    assert!(own_signals(&known).log_odds < -2.0);
     assert_eq!(names(&known.first()), (CauseKind::Host, Some("node-1"), Mechanism::Queueing));
 }
 

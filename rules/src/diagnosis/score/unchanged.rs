@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{
     DEPENDENCY_PRIOR, HOST_PRIOR, LINK, LINKS_MAX, Measured, OWN_CHANGED, OWN_CHANGED_SHARED,
-    OWN_SHARE_MAIN, TRAFFIC_PRIOR, UNKNOWN_PRIOR, Weighed, mechanism, mechanism_of, surge_at,
+    OWN_SHARE_MAIN, TRAFFIC_PRIOR, UNKNOWN_PRIOR, Weighed, explained, mechanism, mechanism_of,
 };
-use crate::diagnosis::attribution::{Added, Part, SlowHost};
+use crate::diagnosis::attribution::{Added, Part};
 use crate::diagnosis::document::{CauseKind, Mechanism};
 use crate::diagnosis::profile::GARBAGE;
 use crate::diagnosis::signal::Direction;
@@ -67,15 +67,11 @@ fn slow_service(
     weighed.mechanism = how;
     weighed.supporting.extend(findings);
     weighed.supporting.extend(waits.map(|utilisation| utilisation.finding.clone()));
-    let on_host = |host: &SlowHost| host.services.iter().any(|name| name == service);
-    let explained = if measured.payloads.growths.iter().any(|g| g.consumer() == service) {
+    let is_fed = measured.payloads.growths.iter().any(|growth| growth.consumer() == service);
+    let explained = if is_fed {
         Some("larger bodies explain it".to_owned())
-    } else if let Some(ratio) = surge_at(measured, service) {
-        Some(format!("{} the requests explain it", figures::times(ratio)))
-    } else if measured.attribution.host.as_ref().is_some_and(on_host) {
-        Some("its machine explains it".to_owned())
     } else {
-        None
+        explained(measured, service)
     };
     weighed.is_shown = explained.is_none();
     let is_called = measured.attribution.of(service).is_some_and(|a| a.main_part() == Part::Called);
