@@ -19,7 +19,7 @@ use crate::error::RulesError;
 use crate::escape;
 use crate::figures;
 use crate::spelling;
-use crate::statistics::quantile;
+use crate::statistics::{Z_95, quantile};
 use crate::time::{HOUR, MINUTE, Periods, Time, WEEK, Window};
 
 /// A regression of fewer milliseconds is not reported: the least effect that goes with a test of placebo
@@ -36,7 +36,8 @@ const HISTORY: i64 = 30 * HOUR;
 const SCREEN_RATIO: f64 = 1.15;
 /// Operations that are looked at more closely, the most changed first: each costs a query.
 const SCREENED_MAX: usize = 200;
-/// An operation that is as slow as in the same window last week has its hour, not an incident.
+/// An operation that is as slow as in the same window last week has its hour, not an incident. If it was slower
+/// then than hours before the window are, as slow as it may have been: to the end of a 95 % interval.
 const SEASONAL_RATIO: f64 = 1.15;
 /// Without a rise in the last hours, an operation is reported if it is this much slower than in the
 /// same window last week.
@@ -285,7 +286,7 @@ async fn regression(
     else {
         return Ok(None);
     };
-    if is_seasonal(inquiry, operation, now, measure).await? {
+    if is_seasonal(inquiry, operation, now, (measure, &reading)).await? {
         return Ok(None);
     }
     let method = format!(
@@ -326,14 +327,20 @@ async fn is_seasonal(
     inquiry: &Inquiry<'_>,
     operation: &Operation,
     now: Window,
-    measure: f64,
+    (measure, reading): (f64, &Reading),
 ) -> Result<bool, RulesError> {
+    let last_week = now.earlier(WEEK);
+    let served = inquiry.served(operation, last_week).await?;
     let signal = Signal::Duration { operation: operation.clone(), quantile: measure };
-    let last_week = Periods { now: now.earlier(WEEK), before: now, at: inquiry.at };
-    let figures = inquiry.read(signal, &last_week).await?.figures;
-    // Here "observed" is last week and "baseline" is now.
-    let enough = figures.n >= COUNT_MIN;
-    Ok(enough && figures.ratio().is_some_and(|ratio| ratio * SEASONAL_RATIO > 1.0))
+    let (Some((current, usual)), Some(then)) =
+        (reading.figures.pair(), signal.figure(&served, last_week))
+    else {
+        return Ok(false);
+    };
+    // What last week's window may have been, where it was slower than the hours before this one too.
+    let shifted = signal.at_rank_shifted(Z_95, served.spans).filter(|_| then >= RATIO_MIN * usual);
+    let most = shifted.and_then(|signal| signal.figure(&served, last_week)).unwrap_or(then);
+    Ok(served.spans >= COUNT_MIN && current < most.max(SEASONAL_RATIO * then))
 }
 
 /// An operation that has been slow for longer than the onset is sought.
