@@ -40,6 +40,9 @@ def section(records):
     yield reliability(records)
     if any((record["label"].get("effect") or {}) for record in records):
         yield effects(records)
+    if any("audits" in record for record in records):
+        yield "Audits of every change.\n"
+        yield audits(records)
     yield "Not right:\n"
     yield misses(records)
 
@@ -147,6 +150,23 @@ def overall(records):
     if summary["brier"] is not None:
         lines.append(f"Brier score of the first named hypothesis: {summary['brier']:.3f}.")
     return "\n".join(lines) + "\n"
+
+
+def audits(records):
+    """What audits said of changes that did something and of those that did nothing."""
+    known = [(record, audit) for record in records for audit in record.get("audits") or ()]
+    rows, wrong = [], []
+    for what, is_cause in (("did it", True), ("did nothing", False)):
+        chosen = [audit for _, audit in known if audit["is_cause"] == is_cause]
+        count = lambda outcome: sum(audit["outcome"] == outcome for audit in chosen)  # noqa: E731
+        if chosen:
+            rows.append([what, len(chosen), count("regression"), count("inconclusive"), count("pass")])
+    for record, audit in known:
+        if (audit["outcome"], audit["is_cause"]) in (("regression", False), ("pass", True)):
+            wrong.append(f"- {record['name']}: {audit['outcome']} of {audit['change']}\n")
+    if not rows:
+        return ""
+    return table(["a change that", "n", "regression", "inconclusive", "pass"], rows) + "\n" + "".join(wrong)
 
 
 def figures_of(records):

@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import audits
 import cases
 import rankers
 import report
@@ -67,6 +68,7 @@ def parse():
     parser.add_argument("--scatter", type=float, default=0.0, help="how much requests differ in the work that they are: sigma of its logarithm (default: 0)")
     parser.add_argument("--only", choices=("generated", "nezha"), help="one group of cases")
     parser.add_argument("--without", choices=sorted([*EVIDENCE_FILES, *cases.EVIDENCE_ATTRIBUTES]), help="leave out a kind of evidence")
+    parser.add_argument("--audits", action="store_true", help="audit every change of every case too")
     parser.add_argument("--json", type=Path, help="file for the records, written after each case")
     parser.add_argument("--documents", type=Path, help="folder that keeps every document")
     parser.add_argument("--work", type=Path, help="folder for cases and data while they are worked on")
@@ -144,6 +146,8 @@ def measure(upriver, folder, data, output):
         diagnosis(upriver, data, (instant, window, ()), (label, record, arguments))
         for instant in label.get("healthy_at_unix_nano") or ()
     ]
+    if arguments.audits:
+        record["audits"] = audits.audits(upriver, data, label)
     if record["blind"]["has_cause"]:
         rules = rankers.rankings(upriver, data, label)
         record["rules"] = judge_rankings(rules, label)
