@@ -36,8 +36,8 @@ const HISTORY: i64 = 30 * HOUR;
 const SCREEN_RATIO: f64 = 1.15;
 /// Operations that are looked at more closely, the most changed first: each costs a query.
 const SCREENED_MAX: usize = 200;
-/// An operation that is as slow as in the same window last week has its hour, not an incident. If it was slower
-/// then than hours before the window are, as slow as it may have been: to the end of a 95 % interval.
+/// An operation that is as slow as in the same window last week has its hour, not an incident. If it was slow then by
+/// what is usual now, the two may differ by chance as well (95 %).
 const SEASONAL_RATIO: f64 = 1.15;
 /// Without a rise in the last hours, an operation is reported if it is this much slower than in the
 /// same window last week.
@@ -337,10 +337,14 @@ async fn is_seasonal(
     else {
         return Ok(false);
     };
-    // What last week's window may have been, where it was slower than the hours before this one too.
-    let shifted = signal.at_rank_shifted(Z_95, served.spans).filter(|_| then >= RATIO_MIN * usual);
-    let most = shifted.and_then(|signal| signal.figure(&served, last_week)).unwrap_or(then);
-    Ok(served.spans >= COUNT_MIN && current < most.max(SEASONAL_RATIO * then))
+    if served.spans >= COUNT_MIN && current < SEASONAL_RATIO * then {
+        return Ok(true);
+    }
+    // Of both windows so many requests are known: their quantiles differ by chance as those of so many of one.
+    let known = served.spans * reading.figures.n / (served.spans + reading.figures.n).max(1);
+    let most = signal.at_rank_shifted(Z_95, known).and_then(|q| q.figure(&served, last_week));
+    let was_slow = then >= RATIO_MIN * usual && served.spans >= signal.observations_min();
+    Ok(was_slow && most.is_some_and(|most| current <= most))
 }
 
 /// An operation that has been slow for longer than the onset is sought.
