@@ -14,10 +14,13 @@ use upriver_rules::diagnosis::document::{Diagnosis, Verdict};
 use upriver_rules::{DiagnoseRequest, diagnose, render};
 
 use crate::incident::{MINUTE, Tables, WEEK};
+use crate::missing::drawn;
 
 /// Noon of a Monday.
 pub(crate) const AT: i64 = 1_772_452_800_000_000_000;
 pub(crate) const HOUR: i64 = 60 * MINUTE;
+const TWENTY_MINUTES: i64 = 20 * MINUTE;
+const WEEK_AND_TWENTY_MINUTES: i64 = WEEK + TWENTY_MINUTES;
 
 /// Requests of a service, so many a minute, that take so many milliseconds at the median.
 pub(crate) fn requests(
@@ -74,6 +77,35 @@ async fn what_grew_for_a_week_is_seen_against_last_week() -> Result<()> {
     assert_ne!(found, Verdict::Healthy, "{page}");
     assert!(page.contains("11:45-12:00 against 23 Feb 11:45-12:00 UTC"), "{page}");
     let (found, page) = verdict(60.0).await?;
+    assert_eq!(found, Verdict::Healthy, "{page}");
+    Ok(())
+}
+
+/// What is said where requests that scatter take so many times as long for twenty minutes, and took so many in
+/// the same minutes last week.
+async fn in_the_hour(now: f64, last_week: f64) -> Result<(Verdict, String)> {
+    let takes = |instant: i64| {
+        let work = 10.0 * 10.0_f64.powf(1.6 * drawn(instant, 3));
+        match AT - instant {
+            ..=TWENTY_MINUTES => now * work,
+            WEEK..=WEEK_AND_TWENTY_MINUTES => last_week * work,
+            _ => work,
+        }
+    };
+    let mut tables = Tables::default();
+    tables.add_traces(&requests((AT - WEEK - HOUR, AT - WEEK + HOUR), 4, takes))?;
+    tables.add_traces(&requests((AT - 30 * HOUR, AT), 4, takes))?;
+    let session = Session::new(tables.snapshot(), &SessionOptions::default())?;
+    let found = diagnose(&session, &DiagnoseRequest::new(UnixNanos(AT))).await?;
+    Ok((found.verdict, render::text(&found)))
+}
+
+#[tokio::test]
+async fn the_hour_of_the_week_may_differ_by_chance() -> Result<()> {
+    let (found, page) = in_the_hour(4.0, 1.0).await?;
+    assert_ne!(found, Verdict::Healthy, "{page}");
+    // Slower than last week, when it was slow too, by a fifth, which sixty requests each scatter by.
+    let (found, page) = in_the_hour(3.7, 3.0).await?;
     assert_eq!(found, Verdict::Healthy, "{page}");
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::incident::{MINUTE, Tables};
 const SINCE: i64 = AT - 20 * MINUTE;
 
 /// From 0 to 1, in no order but always the same.
-fn drawn(instant: i64, salt: u64) -> f64 {
+pub(crate) fn drawn(instant: i64, salt: u64) -> f64 {
     let mixed = (instant.unsigned_abs() ^ salt).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     (mixed >> 40) as f64 / f64::from(1 << 24)
