@@ -94,7 +94,8 @@ async fn periods(inquiry: &Inquiry<'_>, window: i64) -> Result<Option<Periods>, 
 }
 
 /// Operations in the scope that answer requests in which the culprit takes part and are slower at the
-/// mean, by what services that are shown to be slower added to them: the nearest to the entry first, then by the time that was added.
+/// mean, by what services that are shown to be slower added to them: the nearest to the entry first, then by the
+/// time that was added.
 fn slower_through(
     culprit: &str,
     (now, before): (&Sample, &Sample),

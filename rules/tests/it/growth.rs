@@ -57,6 +57,11 @@ pub(crate) fn requests(
     ExportTraceServiceRequest { resource_spans }
 }
 
+async fn diagnosed(tables: Tables) -> Result<Diagnosis> {
+    let session = Session::new(tables.snapshot(), &SessionOptions::default())?;
+    Ok(diagnose(&session, &DiagnoseRequest::new(UnixNanos(AT))).await?)
+}
+
 /// What is said where the median went from 50 ms to so many in a week, by the same amount every hour.
 async fn verdict(ends_ms: f64) -> Result<(Verdict, String)> {
     let median_ms = |instant: i64| {
@@ -66,8 +71,7 @@ async fn verdict(ends_ms: f64) -> Result<(Verdict, String)> {
     let mut tables = Tables::default();
     tables.add_traces(&requests((AT - WEEK - HOUR, AT - WEEK + HOUR), 4, median_ms))?;
     tables.add_traces(&requests((AT - 30 * HOUR, AT), 4, median_ms))?;
-    let session = Session::new(tables.snapshot(), &SessionOptions::default())?;
-    let found = diagnose(&session, &DiagnoseRequest::new(UnixNanos(AT))).await?;
+    let found = diagnosed(tables).await?;
     Ok((found.verdict, render::text(&found)))
 }
 
@@ -95,8 +99,7 @@ async fn in_the_hour(now: f64, last_week: f64) -> Result<(Verdict, String)> {
     let mut tables = Tables::default();
     tables.add_traces(&requests((AT - WEEK - HOUR, AT - WEEK + HOUR), 4, takes))?;
     tables.add_traces(&requests((AT - 30 * HOUR, AT), 4, takes))?;
-    let session = Session::new(tables.snapshot(), &SessionOptions::default())?;
-    let found = diagnose(&session, &DiagnoseRequest::new(UnixNanos(AT))).await?;
+    let found = diagnosed(tables).await?;
     Ok((found.verdict, render::text(&found)))
 }
 
@@ -120,8 +123,7 @@ async fn deployed(seconds_later: i64) -> Result<Diagnosis> {
     let deploy =
         format!(r#"{{"service": "orders", "version": "2.0", "time_unix_nano": {deployed}}}"#);
     tables.add_deploy(deploy.as_bytes(), UnixNanos(AT))?;
-    let session = Session::new(tables.snapshot(), &SessionOptions::default())?;
-    Ok(diagnose(&session, &DiagnoseRequest::new(UnixNanos(AT))).await?)
+    diagnosed(tables).await
 }
 
 #[tokio::test]
