@@ -194,6 +194,15 @@ impl Histogram {
         }
     }
 
+    /// The counters from one bucket to another, widening the range as needed.
+    fn counters(&mut self, low: i64, high: i64) -> &mut [i64] {
+        self.bucket(low);
+        self.bucket(high);
+        let place = |index: i64| usize::try_from(index - self.offset).unwrap_or(0);
+        let (low, high) = (place(low), place(high));
+        &mut self.counts[low..=high]
+    }
+
     /// The counter of a bucket, widening the range as needed. Indices come from positive `i64`
     /// values, so the range never exceeds 63 octaves.
     fn bucket(&mut self, index: i64) -> &mut i64 {

@@ -163,8 +163,12 @@ enum EncodedBuckets<'a> {
     /// All values are this one.
     Equal(i64),
     Each(Varints<'a>),
-    /// All but the minimum and the maximum.
-    Between(Varints<'a>),
+    /// From the minimum's to the maximum's; these two values are not counted in `rest`.
+    Between {
+        first: i64,
+        last: i64,
+        rest: Varints<'a>,
+    },
 }
 
 impl<'a> Encoded<'a> {
@@ -198,15 +202,10 @@ impl<'a> Encoded<'a> {
             let max = min.checked_add(rest.integer()?)?;
             (max, if min == 0 { rest.integer()?.checked_add(1)? } else { 0 })
         };
-        let buckets = rest.clone();
         let (first, last) = (first_index(min), first_index(max));
         let head = (SCALE, min, max, zeros);
-        rest.holds_between(first, last).then_some(Self {
-            count,
-            sum,
-            head,
-            buckets: EncodedBuckets::Between(buckets),
-        })
+        let buckets = EncodedBuckets::Between { first, last, rest: rest.clone() };
+        rest.holds_between(first, last).then_some(Self { count, sum, head, buckets })
     }
 
     fn add_to(self, other: &mut Histogram) {
@@ -226,14 +225,27 @@ impl<'a> Encoded<'a> {
                     *counter = counter.saturating_add(count);
                 }
             }
-            EncodedBuckets::Between(buckets) => {
+            EncodedBuckets::Between { first, last, rest } => {
                 other.zero_count = other.zero_count.saturating_add(zeros);
+                let lowest = if min > 0 { Some(first) } else { rest.first(first) };
                 let shift = SCALE - other.scale;
-                let ends = [min, max].into_iter().filter(|value| *value > 0);
-                let ends = ends.map(|value| (bucket_index(value), 1));
-                for (index, count) in ends.chain(buckets.between(first_index(min))) {
-                    let counter = other.bucket(index >> shift);
-                    *counter = counter.saturating_add(count);
+                let low = lowest.unwrap_or(last) >> shift;
+                let counters = other.counters(low, last >> shift);
+                // All lie between the two, or it would not have been read.
+                let mut add = |index: i64, count: i64| {
+                    let place = usize::try_from((index >> shift) - low).ok();
+                    if let Some(counter) = place.and_then(|place| counters.get_mut(place)) {
+                        *counter = counter.saturating_add(count);
+                    }
+                };
+                if min > 0 {
+                    add(first, 1);
+                }
+                if max > 0 {
+                    add(last, 1);
+                }
+                for (index, count) in rest.between(first) {
+                    add(index, count);
                 }
             }
         }
@@ -327,7 +339,17 @@ struct Varints<'a>(&'a [u8]);
 
 impl Varints<'_> {
     /// `None` at the end, and where a number is cut off or has more than 64 bits.
+    #[inline]
     fn unsigned(&mut self) -> Option<u64> {
+        // As good as all distances and counts.
+        if let [first @ ..0x80, rest @ ..] = self.0 {
+            self.0 = rest;
+            return Some(u64::from(*first));
+        }
+        self.unsigned_of_many_bytes()
+    }
+
+    fn unsigned_of_many_bytes(&mut self) -> Option<u64> {
         let mut value = 0;
         for shift in (0..64).step_by(7) {
             let (first, rest) = self.0.split_first()?;
@@ -345,6 +367,7 @@ impl Varints<'_> {
     }
 
     /// A number that is not negative.
+    #[inline]
     fn integer(&mut self) -> Option<i64> {
         i64::try_from(self.unsigned()?).ok()
     }
@@ -381,6 +404,7 @@ impl Varints<'_> {
         *next = Some(index.checked_add(1)?);
         Some((index, count))
     }
+
     /// Whether all that is left is buckets from one index to another.
     fn holds_between(mut self, first: i64, last: i64) -> bool {
         let mut next = first;
@@ -399,6 +423,13 @@ impl Varints<'_> {
         std::iter::from_fn(move || self.bucket_between(&mut next))
     }
 
+    /// The first of them.
+    fn first(&self, mut first: i64) -> Option<i64> {
+        let (index, _) = self.clone().bucket_between(&mut first)?;
+        Some(index)
+    }
+
+    #[inline]
     fn bucket_between(&mut self, next: &mut i64) -> Option<(i64, i64)> {
         let head = self.integer()?;
         let index = next.checked_add(head >> 1)?;
