@@ -62,17 +62,22 @@ async fn diagnosed(tables: Tables) -> Result<Diagnosis> {
     Ok(diagnose(&session, &DiagnoseRequest::new(UnixNanos(AT))).await?)
 }
 
+/// What is said of requests in the last thirty hours, and in the two around the same instant last week.
+async fn with_last_week(median_ms: impl Fn(i64) -> f64 + Copy) -> Result<(Verdict, String)> {
+    let mut tables = Tables::default();
+    tables.add_traces(&requests((AT - WEEK - HOUR, AT - WEEK + HOUR), 4, median_ms))?;
+    tables.add_traces(&requests((AT - 30 * HOUR, AT), 4, median_ms))?;
+    let found = diagnosed(tables).await?;
+    Ok((found.verdict, render::text(&found)))
+}
+
 /// What is said where the median went from 50 ms to so many in a week, by the same amount every hour.
 async fn verdict(ends_ms: f64) -> Result<(Verdict, String)> {
     let median_ms = |instant: i64| {
         let age = (AT - instant) as f64 / WEEK as f64;
         ends_ms - (ends_ms - 50.0) * age
     };
-    let mut tables = Tables::default();
-    tables.add_traces(&requests((AT - WEEK - HOUR, AT - WEEK + HOUR), 4, median_ms))?;
-    tables.add_traces(&requests((AT - 30 * HOUR, AT), 4, median_ms))?;
-    let found = diagnosed(tables).await?;
-    Ok((found.verdict, render::text(&found)))
+    with_last_week(median_ms).await
 }
 
 #[tokio::test]
@@ -96,11 +101,7 @@ async fn in_the_hour(now: f64, last_week: f64) -> Result<(Verdict, String)> {
             _ => work,
         }
     };
-    let mut tables = Tables::default();
-    tables.add_traces(&requests((AT - WEEK - HOUR, AT - WEEK + HOUR), 4, takes))?;
-    tables.add_traces(&requests((AT - 30 * HOUR, AT), 4, takes))?;
-    let found = diagnosed(tables).await?;
-    Ok((found.verdict, render::text(&found)))
+    with_last_week(takes).await
 }
 
 #[tokio::test]
