@@ -1,5 +1,6 @@
 //! Compaction: small files of a date become one sorted file with the same rows.
 
+mod columns;
 mod merge;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,10 +11,11 @@ use std::sync::{Arc, Weak};
 use object_store::ObjectStoreExt;
 use object_store::path::Path as ObjectPath;
 
+use self::columns::Source;
 use self::merge::Merge;
 pub(crate) use self::merge::rows_in_order;
 use crate::delta::{COMPACTED_FILE_BYTES, TableError, TableHandle};
-use crate::parquet_writer::{FileWriter, WriteError, Writing, WrittenFile};
+use crate::parquet_writer::{FileWriter, MergedFile, WriteError, Writing, WrittenFile};
 use crate::place::Place;
 use crate::schema::Table;
 use crate::snapshot::DataFile;
@@ -27,6 +29,9 @@ const FILES_MIN_BALANCED: usize = 4;
 /// Files that are read at a time: each takes a page of every column in memory. More of them are put
 /// together in several steps. (With 64, of files with pages of 20,000 rows, a server took 2.7 GB.)
 const FILES_MAX: usize = 16;
+
+/// Rows of a column that are put in order at a time.
+const PART_ROWS: usize = 4_096;
 
 /// What a compaction did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -177,7 +182,7 @@ pub(crate) async fn local_copy(place: &Place, file: &DataFile) -> Result<File, W
     Ok(copy)
 }
 
-/// Merges sorted files into one, or several where one would be larger than twice the size wanted.
+/// Merges sorted files.
 fn rewrite(
     place: &Place,
     table: Table,
@@ -188,6 +193,26 @@ fn rewrite(
     let date = first.date;
     // Retention goes by when rows came, so the age of the newest is kept.
     let written_unix_ms = inputs.iter().map(|(file, _)| file.written_unix_ms).max().unwrap_or(0);
+    let mut written = if table.is_rollup() {
+        rewrite_rows(place, table, date, inputs, is_wanted)?
+    } else {
+        rewrite_columns(place, table, date, inputs, is_wanted)?
+    };
+    for file in &mut written {
+        file.data.written_unix_ms = written_unix_ms;
+    }
+    Ok(written)
+}
+
+/// Row by row, since several rows may become one; into more than one file where one would be larger than
+/// twice the size wanted.
+fn rewrite_rows(
+    place: &Place,
+    table: Table,
+    date: i32,
+    inputs: Vec<(DataFile, File)>,
+    is_wanted: &Weak<()>,
+) -> Result<Vec<WrittenFile>, WriteError> {
     let rows = inputs.iter().map(|(file, _)| file.rows).sum::<u64>();
     let rows = usize::try_from(rows).unwrap_or(usize::MAX);
     let mut written = Vec::new();
@@ -208,10 +233,39 @@ fn rewrite(
         }
     }
     written.extend(writer.map(FileWriter::finish).transpose()?);
-    for file in &mut written {
-        file.data.written_unix_ms = written_unix_ms;
-    }
     Ok(written)
+}
+
+/// Column by column, into one file: a group of files is less than twice the size wanted. In memory is what
+/// one column takes, of which a table may have fifty.
+fn rewrite_columns(
+    place: &Place,
+    table: Table,
+    date: i32,
+    inputs: Vec<(DataFile, File)>,
+    is_wanted: &Weak<()>,
+) -> Result<Vec<WrittenFile>, WriteError> {
+    let sources = inputs.into_iter().map(|(file, content)| Source::open(file, content));
+    let sources = sources.collect::<Result<Vec<_>, _>>()?;
+    let order = merge::order(table, &sources)?;
+    if order.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut merged = MergedFile::create(place, table, order.len())?;
+    let group_rows = merged.group_rows();
+    let columns = table.columns().iter().enumerate().filter(|(_, column)| column.name != "date");
+    for (position, column) in columns {
+        let files = sources.iter().map(|source| source.column(column));
+        let mut files = files.collect::<Result<Vec<_>, _>>()?;
+        for (group, from) in order.chunks(group_rows).enumerate() {
+            let parts = from.chunks(PART_ROWS).map(|from| match is_wanted.strong_count() {
+                0 => Err(WriteError::GivenUp),
+                _ => columns::gather(&mut files, from),
+            });
+            merged.write((group, position), parts)?;
+        }
+    }
+    Ok(vec![merged.finish(place, date)?])
 }
 
 #[cfg(test)]

@@ -2,9 +2,14 @@
 
 mod by_column;
 mod chunk;
+mod column;
 mod distinct;
 mod hybrid;
+mod merged;
 mod order;
+mod spool;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -25,6 +30,7 @@ use parquet::schema::types::{ColumnDescPtr, ColumnPath};
 use tokio::io::AsyncWriteExt;
 use uuid::Uuid;
 
+pub(crate) use self::merged::{ColumnPart, MergedFile};
 #[cfg(test)]
 pub(crate) use self::order::sorted_indices;
 use crate::delta::statistics::{self, RowStatistics};
@@ -85,12 +91,15 @@ pub(crate) enum Writing {
 }
 
 impl Writing {
-    fn compression(self) -> Compression {
-        let level = match self {
+    fn zstd_level(self) -> i32 {
+        match self {
             Self::Commit => COMMIT_ZSTD_LEVEL,
             Self::Compaction => COMPACTION_ZSTD_LEVEL,
-        };
-        Compression::ZSTD(ZstdLevel::try_new(level).unwrap_or_default())
+        }
+    }
+
+    fn compression(self) -> Compression {
+        Compression::ZSTD(ZstdLevel::try_new(self.zstd_level()).unwrap_or_default())
     }
 }
 
@@ -151,7 +160,7 @@ pub(crate) fn discard(place: &Place, written: &[WrittenFile]) {
 }
 
 /// Where a row is: its batch, and its place there.
-type RowAt = (usize, usize);
+pub(crate) type RowAt = (usize, usize);
 
 /// The places of all rows by date, in the table's order.
 fn partitions(

@@ -233,6 +233,11 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Whether it is a text in each row, or texts by their names.
+    pub(crate) fn is_texts(self) -> bool {
+        matches!(self, Self::Text | Self::Attributes)
+    }
+
     /// The Arrow type of the kind.
     pub fn data_type(self) -> DataType {
         match self {

@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Date32Array, RecordBatch, RecordBatchOptions};
 use arrow::compute::{SortOptions, cast, interleave_record_batch};
-use arrow::datatypes::TimestampMicrosecondType;
+use arrow::datatypes::{Schema, SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use arrow::row::{Row, RowConverter, Rows, SortField};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
+use super::columns::Source;
 use crate::parquet_writer::WriteError;
 use crate::rollup::merge_partials;
 use crate::schema::Table;
@@ -45,7 +46,7 @@ impl Merge {
         let runs = files.into_iter().map(|(file, content)| {
             let builder = ParquetRecordBatchReaderBuilder::try_new(content)?;
             let reader = builder.with_batch_size(read_rows).build()?;
-            Run::start(table, date, file.path, reader)
+            Run::start((table, table.schema()), date, file.path, reader)
         });
         let mut runs = runs.collect::<Result<Vec<_>, _>>()?;
         runs.retain(|run| run.head().is_some());
@@ -58,14 +59,9 @@ impl Merge {
         let is_rollup = self.table.is_rollup();
         let mut chunk = Chunk::default();
         while let Some(first) = self.first() {
-            let limit = self.second(first);
+            let end = self.end_of(first);
             let slot = chunk.slot_of(first, &self.runs[first].rows);
             let run = &self.runs[first];
-            let end = match limit {
-                // As many as come before the rows of every other file.
-                Some(other) => run.end_before(self.runs[other].head()),
-                None => run.rows.num_rows(),
-            };
             let end = if is_rollup { end } else { end.min(run.at + CHUNK_ROWS - chunk.len()) };
             // Of rows that are equal in order one is taken, or this would not go on.
             let end = end.max(run.at + 1);
@@ -93,6 +89,16 @@ impl Merge {
         Ok(Some(if is_rollup { merge_partials(self.table, rows) } else { rows }))
     }
 
+    /// Where the rows of a run end that come before those of every other.
+    fn end_of(&self, first: usize) -> usize {
+        let run = &self.runs[first];
+        match self.second(first) {
+            // As many as come before the rows of every other file.
+            Some(other) => run.end_before(self.runs[other].head()),
+            None => run.rows.num_rows(),
+        }
+    }
+
     /// The run whose next row comes first.
     fn first(&self) -> Option<usize> {
         (0..self.runs.len()).min_by(|a, b| self.runs[*a].head().cmp(&self.runs[*b].head()))
@@ -105,6 +111,30 @@ impl Merge {
     }
 }
 
+/// Of each row of the merged files, in the table's order, from which of them it is.
+pub(super) fn order(table: Table, files: &[Source]) -> Result<Vec<u8>, WriteError> {
+    let columns = table.sort_columns();
+    let of = |name: &&str| table.schema().field_with_name(name).cloned();
+    let schema = Arc::new(Schema::new(columns.iter().map(of).collect::<Result<Vec<_>, _>>()?));
+    let runs = files.iter().map(|source| {
+        let DataFile { path, date, .. } = &source.file;
+        Run::start((table, Arc::clone(&schema)), *date, path.clone(), source.reader(columns)?)
+    });
+    let mut merge = Merge { table, runs: runs.collect::<Result<Vec<_>, _>>()? };
+    let mut numbers: Vec<u8> = (0..=u8::MAX).take(files.len()).collect();
+    let mut order = Vec::new();
+    while let Some(first) = merge.first() {
+        let end = merge.end_of(first).max(merge.runs[first].at + 1);
+        let run = &mut merge.runs[first];
+        order.extend(std::iter::repeat_n(numbers[first], end - run.at));
+        if run.advance_to(end)? && run.head().is_none() {
+            merge.runs.swap_remove(first);
+            numbers.swap_remove(first);
+        }
+    }
+    Ok(order)
+}
+
 /// The rows of one file in the table's schema; an error where they are not in its order.
 pub(crate) fn rows_in_order(
     table: Table,
@@ -113,7 +143,7 @@ pub(crate) fn rows_in_order(
 ) -> Result<impl Iterator<Item = Result<RecordBatch, WriteError>>, WriteError> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(content)?;
     let reader = builder.with_batch_size(CHUNK_ROWS).build()?;
-    let mut run = Run::start(table, file.date, file.path.clone(), reader)?;
+    let mut run = Run::start((table, table.schema()), file.date, file.path.clone(), reader)?;
     let mut is_over = false;
     Ok(std::iter::from_fn(move || {
         if is_over || run.head().is_none() {
@@ -176,6 +206,8 @@ impl Chunk {
 /// A file that is read from its start to its end.
 struct Run {
     table: Table,
+    /// Its columns that are read.
+    schema: SchemaRef,
     date: i32,
     path: String,
     reader: ParquetRecordBatchReader,
@@ -187,12 +219,11 @@ struct Run {
 
 impl Run {
     fn start(
-        table: Table,
+        (table, schema): (Table, SchemaRef),
         date: i32,
         path: String,
         reader: ParquetRecordBatchReader,
     ) -> Result<Self, WriteError> {
-        let schema = table.schema();
         let options = SortOptions { descending: false, nulls_first: true };
         let fields = table.sort_columns().iter().map(|name| {
             let field = schema.field_with_name(name)?;
@@ -200,8 +231,8 @@ impl Run {
         });
         let converter = RowConverter::new(fields.collect::<Result<Vec<_>, ArrowError>>()?)?;
         let keys = converter.empty_rows(0, 0);
-        let rows = RecordBatch::new_empty(schema);
-        let mut run = Self { table, date, path, reader, converter, rows, keys, at: 0 };
+        let rows = RecordBatch::new_empty(Arc::clone(&schema));
+        let mut run = Self { table, schema, date, path, reader, converter, rows, keys, at: 0 };
         run.read()?;
         Ok(run)
     }
@@ -244,10 +275,10 @@ impl Run {
         self.at = 0;
         loop {
             let Some(rows) = self.reader.next() else {
-                self.rows = RecordBatch::new_empty(self.table.schema());
+                self.rows = RecordBatch::new_empty(Arc::clone(&self.schema));
                 return Ok(());
             };
-            self.rows = in_schema(self.table, &rows?, self.date)?;
+            self.rows = in_schema(&self.schema, &rows?, self.date)?;
             if self.rows.num_rows() > 0 {
                 break;
             }
@@ -268,10 +299,9 @@ impl Run {
     }
 }
 
-/// Rows of a file in the table's schema of today: the date comes back, a column that the file does
-/// not have is null.
-fn in_schema(table: Table, rows: &RecordBatch, date: i32) -> Result<RecordBatch, ArrowError> {
-    let schema = table.schema();
+/// Rows of a file in the table's schema of today, or columns of it: the date comes back, a column that the
+/// file does not have is null.
+fn in_schema(schema: &SchemaRef, rows: &RecordBatch, date: i32) -> Result<RecordBatch, ArrowError> {
     let columns = schema.fields().iter().map(|field| -> Result<ArrayRef, ArrowError> {
         if field.name() == "date" {
             return Ok(Arc::new(Date32Array::from_value(date, rows.num_rows())));
@@ -283,5 +313,5 @@ fn in_schema(table: Table, rows: &RecordBatch, date: i32) -> Result<RecordBatch,
     });
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
     let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
-    RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &options)
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
 }

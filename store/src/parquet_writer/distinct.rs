@@ -25,6 +25,26 @@ impl<'a> Order<'a> {
         Self { rows, arrival }
     }
 
+    /// Of all rows of some arrays, those of each in its own order.
+    pub(super) fn of_whole(rows: &'a [RowAt], arrays: &[ArrayRef]) -> Self {
+        let begins = arrays.iter().scan(0, |end, array| {
+            let begin = *end;
+            *end += array.len();
+            Some(begin)
+        });
+        let begins: Vec<_> = begins.collect();
+        let mut arrival = vec![0; rows.len()];
+        for (place, (array, row)) in (0..).zip(rows) {
+            arrival[begins[*array] + row] = place;
+        }
+        Self { rows, arrival }
+    }
+
+    /// Where nobody asks for the order of arrival.
+    pub(super) fn unknown(rows: &'a [RowAt]) -> Self {
+        Self { rows, arrival: Vec::new() }
+    }
+
     /// Places in the table's order, with the batch and the row there.
     fn arrival(&self) -> impl Iterator<Item = (usize, RowAt)> {
         self.arrival.iter().map(|place| (*place as usize, self.rows[*place as usize]))

@@ -1,6 +1,7 @@
 use arrow::compute::{concat_batches, take_record_batch};
 use proptest::prelude::*;
 
+use super::super::rewrite;
 use super::*;
 use crate::parquet_writer::{sorted_indices, write_partitions};
 use crate::place::Place;
@@ -23,9 +24,15 @@ fn files(folder: &tempfile::TempDir, table: Table, parts: &[RecordBatch]) -> Vec
 
 fn merged(table: Table, parts: &[RecordBatch]) -> RecordBatch {
     let folder = tempfile::tempdir().unwrap();
-    let chunks = Merge::of(table, 0, files(&folder, table, parts)).unwrap();
-    let chunks: Vec<_> = chunks.map(Result::unwrap).collect();
-    concat_batches(&table.schema(), &chunks).unwrap()
+    let place = Place::folder(folder.path(), false).unwrap();
+    let wanted = Arc::new(());
+    let inputs = files(&folder, table, parts);
+    let written = rewrite(&place, table, inputs, &Arc::downgrade(&wanted)).unwrap();
+    let chunks = written.iter().flat_map(|file| {
+        let content = File::open(folder.path().join(&file.data.path)).unwrap();
+        rows_in_order(table, &file.data, content).unwrap()
+    });
+    concat_batches(&table.schema(), &chunks.map(Result::unwrap).collect::<Vec<_>>()).unwrap()
 }
 
 const SERVICES: [&str; 3] = ["cart", "checkout", "stock"];

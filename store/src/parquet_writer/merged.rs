@@ -1,0 +1,202 @@
+//! A sorted file whose columns come one after the other, each with all of its rows: what compaction writes.
+//!
+//! A Parquet file has one row group after the other, so columns wait in a [`Spool`] until all are there. In
+//! memory is what one column of one row group takes.
+
+use std::io;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::compute::cast;
+use arrow::datatypes::{Schema, SchemaRef};
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowRowGroupWriterFactory;
+use parquet::column::writer::ColumnCloseResult;
+use parquet::file::properties::WriterProperties;
+use parquet::schema::types::ColumnDescPtr;
+
+use super::column::{ColumnRows, Encoded};
+use super::distinct::Order;
+use super::spool::{Spool, Spooled};
+use super::{RowAt, Target, WriteError, Writing, WrittenFile, group_rows, properties};
+use crate::delta::statistics::RowStatistics;
+use crate::place::Place;
+use crate::schema::Table;
+
+/// Texts of a column that are in memory at once, of all rows of a row group; where they take more, the
+/// Parquet library gets them in parts. (Tests have few rows.)
+const TEXT_BYTES_MAX: usize = if cfg!(test) { 4 << 20 } else { 32 << 20 };
+
+/// A file on its way. Each of its row groups takes the columns in the table's order.
+pub(crate) struct MergedFile {
+    table: Table,
+    rows: usize,
+    schema: SchemaRef,
+    leaves: Vec<Vec<ColumnDescPtr>>,
+    properties: WriterProperties,
+    statistics: RowStatistics,
+    spool: Spool,
+    /// What is there of each row group.
+    groups: Vec<Vec<Waiting>>,
+}
+
+/// A column of a row group.
+enum Waiting {
+    /// Texts: all of its bytes wait as one.
+    Texts(Spooled, ColumnCloseResult),
+    /// Another: each of its pages waits.
+    Pages(Encoded),
+}
+
+/// Rows of a column, from several files; texts may be there once for all rows that have them.
+#[derive(Debug, Default)]
+pub(crate) struct ColumnPart {
+    pub(crate) arrays: Vec<ArrayRef>,
+    /// Where each row is, in the table's order. Those of an array stand in the array's order.
+    pub(crate) rows: Vec<RowAt>,
+}
+
+impl ColumnPart {
+    /// Adds the rows that follow.
+    fn extend(&mut self, next: Self) {
+        let before = self.arrays.len();
+        self.arrays.extend(next.arrays);
+        self.rows.extend(next.rows.into_iter().map(|(array, row)| (before + array, row)));
+    }
+
+    /// What its texts take, or where they are.
+    fn text_bytes(&self) -> usize {
+        self.arrays.iter().map(text_bytes).sum()
+    }
+}
+
+/// What the texts of a column take that are there for each row, and the places of those that are there once.
+fn text_bytes(array: &ArrayRef) -> usize {
+    let span = |ends: &[i32]| match ends {
+        [first, .., last] => usize::try_from(last - first).unwrap_or(0),
+        _ => 0,
+    };
+    if let Some(texts) = array.as_string_opt::<i32>() {
+        return span(texts.value_offsets());
+    }
+    match array.as_map_opt() {
+        Some(map) => {
+            let (start, texts) = (map.value_offsets()[0], span(map.value_offsets()));
+            let start = usize::try_from(start).unwrap_or(0);
+            [map.keys(), map.values()]
+                .map(|side| text_bytes(&side.slice(start, texts)))
+                .iter()
+                .sum()
+        }
+        None => array.len() * size_of::<i32>(),
+    }
+}
+
+impl MergedFile {
+    /// Begins a file of so many rows.
+    pub(crate) fn create(place: &Place, table: Table, rows: usize) -> Result<Self, WriteError> {
+        let folder = place.local().or_else(|| place.drafts()).ok_or(WriteError::ReadOnly)?;
+        let groups = rows.div_ceil(group_rows(table));
+        Ok(Self {
+            table,
+            rows,
+            schema: super::file_schema(table)?,
+            leaves: super::leaves(table)?,
+            properties: properties(table, rows, Writing::Compaction)?,
+            statistics: RowStatistics::new(table),
+            spool: Spool::new(folder, place.room().clone()),
+            groups: (0..groups).map(|_| Vec::new()).collect(),
+        })
+    }
+
+    /// Rows of each of its row groups but the last.
+    pub(crate) fn group_rows(&self) -> usize {
+        group_rows(self.table)
+    }
+
+    /// Writes a column of a row group, whose rows come in parts. Texts are held until all are there, unless
+    /// they are too many.
+    pub(crate) fn write(
+        &mut self,
+        (group, position): (usize, usize),
+        mut parts: impl Iterator<Item = Result<ColumnPart, WriteError>>,
+    ) -> Result<(), WriteError> {
+        let mut held = ColumnPart::default();
+        if self.table.columns()[position].kind.is_texts() {
+            while held.text_bytes() <= TEXT_BYTES_MAX {
+                match parts.next() {
+                    Some(part) => held.extend(part?),
+                    None => return self.write_texts((group, position), &held),
+                }
+            }
+        }
+        let held = (!held.rows.is_empty()).then_some(Ok(held));
+        self.write_values((group, position), held.into_iter().chain(parts))
+    }
+
+    fn write_texts(
+        &mut self,
+        (group, position): (usize, usize),
+        ColumnPart { arrays, rows }: &ColumnPart,
+    ) -> Result<(), WriteError> {
+        let column = &self.table.columns()[position];
+        let rows = ColumnRows { column, arrays, order: &Order::of_whole(rows, arrays) };
+        let leaves = &self.leaves[position];
+        for encoded in rows.encode_texts(leaves, Writing::Compaction, &mut self.statistics)? {
+            self.groups[group].push(match encoded {
+                Encoded::Texts(bytes, closed) => Waiting::Texts(self.spool.put(&bytes)?, closed),
+                other @ Encoded::Other(_) => Waiting::Pages(other),
+            });
+        }
+        Ok(())
+    }
+
+    fn write_values(
+        &mut self,
+        (group, position): (usize, usize),
+        parts: impl Iterator<Item = Result<ColumnPart, WriteError>>,
+    ) -> Result<(), WriteError> {
+        let (column, field) = (&self.table.columns()[position], self.schema.field(position));
+        let mut writers = self.writers_of(position)?.create_column_writers(group)?;
+        for part in parts {
+            let ColumnPart { arrays, rows } = part?;
+            let arrays = arrays.iter().map(|array| cast(array, field.data_type()));
+            let arrays = arrays.collect::<Result<Vec<_>, _>>()?;
+            let rows = ColumnRows { column, arrays: &arrays, order: &Order::unknown(&rows) };
+            rows.write(field, &mut writers, &mut self.statistics)?;
+        }
+        for writer in writers {
+            self.groups[group].push(Waiting::Pages(Encoded::Other(writer.close()?)));
+        }
+        Ok(())
+    }
+
+    /// Writers of the Parquet library for one column.
+    fn writers_of(&self, position: usize) -> Result<ArrowRowGroupWriterFactory, WriteError> {
+        let alone = Schema::new(vec![self.schema.field(position).clone()]);
+        let properties = Some(self.properties.clone());
+        let writer = ArrowWriter::try_new(io::sink(), Arc::new(alone), properties)?;
+        let (_, factory) = writer.into_serialized_writer()?;
+        Ok(factory.with_page_store_factory(Arc::new(self.spool.clone())))
+    }
+
+    /// Puts all columns in their places and syncs the file.
+    pub(crate) fn finish(self, place: &Place, date: i32) -> Result<WrittenFile, WriteError> {
+        let (target, file) = Target::create(place, self.table, date)?;
+        let writer = ArrowWriter::try_new(file, self.schema, Some(self.properties))?;
+        let (mut writer, _) = writer.into_serialized_writer()?;
+        for group in self.groups {
+            let mut out = writer.next_row_group()?;
+            for column in group {
+                let encoded = match column {
+                    Waiting::Texts(at, closed) => Encoded::Texts(self.spool.get(at)?, closed),
+                    Waiting::Pages(encoded) => encoded,
+                };
+                encoded.append(&mut out)?;
+            }
+            out.close()?;
+        }
+        let file = writer.into_inner()?;
+        target.finish(file, self.rows as u64, self.statistics)
+    }
+}
