@@ -13,6 +13,7 @@
 //! - Of any: signed numbers (zigzag) scale, minimum, maximum, number of zeros, then for each bucket that is
 //!   not empty its index (the first as it is, others as the distance to the one after the last) and its count.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use arrow::array::{
@@ -108,7 +109,12 @@ pub struct HistogramColumn<'a> {
     count: &'a Int64Array,
     sum: &'a Int64Array,
     buckets: &'a BinaryArray,
+    /// The buckets of the row that is read: they are checked before any is counted.
+    held: RefCell<Vec<Bucket>>,
 }
+
+/// Index and count.
+type Bucket = (i64, i64);
 
 impl<'a> HistogramColumn<'a> {
     /// Takes a column of [`data_type`]; `None` for any other type.
@@ -122,78 +128,88 @@ impl<'a> HistogramColumn<'a> {
             count: array.column(0).as_primitive::<Int64Type>(),
             sum: array.column(1).as_primitive::<Int64Type>(),
             buckets: array.column(2).as_binary(),
+            held: RefCell::default(),
         })
     }
 
     /// The histogram of a row; `None` where it is null or malformed.
     pub fn get(&self, row: usize) -> Option<Histogram> {
-        let encoded = self.encoded(row)?;
-        let (scale, ..) = encoded.head;
-        let mut histogram = Histogram { scale, ..Histogram::default() };
-        encoded.add_to(&mut histogram);
+        let mut held = self.held.borrow_mut();
+        let encoded = self.encoded(row, &mut held)?;
+        let mut histogram = Histogram { scale: encoded.scale, ..Histogram::default() };
+        encoded.add_to(&mut histogram, &held);
         Some(histogram)
     }
 
     /// Adds the histogram of a row to another; a row that is null or malformed adds nothing.
     pub fn merge_into(&self, row: usize, other: &mut Histogram) {
-        if let Some(encoded) = self.encoded(row) {
-            encoded.add_to(other);
+        let mut held = self.held.borrow_mut();
+        if let Some(encoded) = self.encoded(row, &mut held) {
+            encoded.add_to(other, &held);
         }
     }
 
-    fn encoded(&self, row: usize) -> Option<Encoded<'a>> {
+    fn encoded(&self, row: usize, held: &mut Vec<Bucket>) -> Option<Encoded> {
         if self.array.is_null(row) || self.count.is_null(row) || self.sum.is_null(row) {
             return None;
         }
         let bytes = if self.buckets.is_null(row) { &[] } else { self.buckets.value(row) };
-        Encoded::read(self.count.value(row), self.sum.value(row), bytes)
+        held.clear();
+        Encoded::read(self.count.value(row), self.sum.value(row), bytes, held)
     }
 }
 
-/// A histogram as it is stored, checked.
-struct Encoded<'a> {
+/// A histogram as it is stored, checked; its buckets are held beside it.
+#[derive(Clone, Copy, Debug)]
+struct Encoded {
     count: i64,
     sum: i64,
-    /// Scale, minimum, maximum, number of zeros.
-    head: (i64, i64, i64, i64),
-    buckets: EncodedBuckets<'a>,
+    scale: i64,
+    min: i64,
+    max: i64,
+    zeros: i64,
+    form: Form,
 }
 
-enum EncodedBuckets<'a> {
-    /// All values are this one.
-    Equal(i64),
-    Each(Varints<'a>),
-    /// From the minimum's to the maximum's; these two values are not counted in `rest`.
-    Between {
-        first: i64,
-        last: i64,
-        rest: Varints<'a>,
-    },
+/// What its buckets are.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    /// None: all values are equal.
+    Equal,
+    /// All.
+    Each,
+    /// From the minimum's to the maximum's, these two values left out.
+    Between { first: i64, last: i64 },
 }
 
-impl<'a> Encoded<'a> {
-    fn read(count: i64, sum: i64, bytes: &'a [u8]) -> Option<Self> {
+impl Encoded {
+    fn read(count: i64, sum: i64, bytes: &[u8], held: &mut Vec<Bucket>) -> Option<Self> {
         if count <= 0 {
             return None;
         }
         if bytes.is_empty() {
             let value = (sum / count).max(0);
             let zeros = if value == 0 { count } else { 0 };
-            let head = (SCALE, value, value, zeros);
-            return Some(Self { count, sum, head, buckets: EncodedBuckets::Equal(value) });
+            let (scale, form) = (SCALE, Form::Equal);
+            return Some(Self { count, sum, scale, min: value, max: value, zeros, form });
         }
         if let Some(rest) = bytes.strip_prefix(&[MEASURED]) {
-            return Self::read_measured(count, sum, Varints(rest));
+            return Self::read_measured(count, sum, Varints(rest), held);
         }
         let mut rest = Varints(bytes);
-        let head = (rest.signed()?, rest.signed()?, rest.signed()?, rest.signed()?);
-        let (scale, _, _, zeros) = head;
+        let (scale, min) = (rest.signed()?, rest.signed()?);
+        let (max, zeros) = (rest.signed()?, rest.signed()?);
         let is_sane = (SCALE_MIN..=SCALE).contains(&scale) && zeros >= 0;
-        let buckets = EncodedBuckets::Each(rest.clone());
-        (is_sane && rest.holds_buckets()).then_some(Self { count, sum, head, buckets })
+        rest.read_buckets(held).filter(|()| is_sane)?;
+        Some(Self { count, sum, scale, min, max, zeros, form: Form::Each })
     }
 
-    fn read_measured(count: i64, sum: i64, mut rest: Varints<'a>) -> Option<Self> {
+    fn read_measured(
+        count: i64,
+        sum: i64,
+        mut rest: Varints<'_>,
+        held: &mut Vec<Bucket>,
+    ) -> Option<Self> {
         let min = rest.integer()?;
         let (max, zeros) = if rest.0.is_empty() {
             let max = sum.checked_sub(min).filter(|max| count == 2 && *max > min)?;
@@ -203,33 +219,34 @@ impl<'a> Encoded<'a> {
             (max, if min == 0 { rest.integer()?.checked_add(1)? } else { 0 })
         };
         let (first, last) = (first_index(min), first_index(max));
-        let head = (SCALE, min, max, zeros);
-        let buckets = EncodedBuckets::Between { first, last, rest: rest.clone() };
-        rest.holds_between(first, last).then_some(Self { count, sum, head, buckets })
+        rest.read_between(first, last, held)?;
+        let form = Form::Between { first, last };
+        Some(Self { count, sum, scale: SCALE, min, max, zeros, form })
     }
 
-    fn add_to(self, other: &mut Histogram) {
-        let (scale, min, max, zeros) = self.head;
-        other.count = other.count.saturating_add(self.count);
-        other.sum = other.sum.saturating_add(self.sum);
+    fn add_to(self, other: &mut Histogram, held: &[Bucket]) {
+        let Self { count, sum, scale, min, max, zeros, form } = self;
+        other.count = other.count.saturating_add(count);
+        other.sum = other.sum.saturating_add(sum);
         other.min = other.min.min(min);
         other.max = other.max.max(max);
-        match self.buckets {
-            EncodedBuckets::Equal(value) => other.add_to_bucket(value, self.count),
-            EncodedBuckets::Each(buckets) => {
+        match form {
+            Form::Equal => other.add_to_bucket(min, count),
+            Form::Each => {
                 other.zero_count = other.zero_count.saturating_add(zeros);
                 other.downscale_to(scale);
                 let shift = scale - other.scale;
-                for (index, count) in buckets.buckets() {
-                    let counter = other.bucket(index >> shift);
-                    *counter = counter.saturating_add(count);
+                for (index, count) in held {
+                    let counter = other.bucket(*index >> shift);
+                    *counter = counter.saturating_add(*count);
                 }
             }
-            EncodedBuckets::Between { first, last, rest } => {
+            Form::Between { first, last } => {
                 other.zero_count = other.zero_count.saturating_add(zeros);
-                let lowest = if min > 0 { Some(first) } else { rest.first(first) };
+                let lowest =
+                    if min > 0 { first } else { held.first().map_or(last, |(index, _)| *index) };
                 let shift = SCALE - other.scale;
-                let low = lowest.unwrap_or(last) >> shift;
+                let low = lowest >> shift;
                 let counters = other.counters(low, last >> shift);
                 // All lie between the two, or it would not have been read.
                 let mut add = |index: i64, count: i64| {
@@ -244,8 +261,8 @@ impl<'a> Encoded<'a> {
                 if max > 0 {
                     add(last, 1);
                 }
-                for (index, count) in rest.between(first) {
-                    add(index, count);
+                for (index, count) in held {
+                    add(*index, *count);
                 }
             }
         }
@@ -334,7 +351,6 @@ fn push(out: &mut Vec<u8>, mut value: u64) {
 }
 
 /// Reads varints.
-#[derive(Clone)]
 struct Varints<'a>(&'a [u8]);
 
 impl Varints<'_> {
@@ -377,64 +393,34 @@ impl Varints<'_> {
         Some((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
     }
 
-    /// Whether all that is left is buckets, of indices that there are.
-    fn holds_buckets(mut self) -> bool {
+    /// Reads all that is left: buckets of indices that there are.
+    fn read_buckets(mut self, held: &mut Vec<Bucket>) -> Option<()> {
         let mut next = None;
         while !self.0.is_empty() {
-            let Some((index, _)) = self.bucket(&mut next) else { return false };
+            let index = match next {
+                None => self.signed()?,
+                Some(next) => self.integer()?.checked_add(next)?,
+            };
+            let count = self.integer()?;
             if !(-INDEX_MAX..=INDEX_MAX).contains(&index) {
-                return false;
+                return None;
             }
+            held.push((index, count));
+            next = Some(index + 1);
         }
-        true
+        Some(())
     }
 
-    /// The buckets, after [`Self::holds_buckets`].
-    fn buckets(mut self) -> impl Iterator<Item = (i64, i64)> {
-        let mut next = None;
-        std::iter::from_fn(move || self.bucket(&mut next))
-    }
-
-    fn bucket(&mut self, next: &mut Option<i64>) -> Option<(i64, i64)> {
-        let index = match *next {
-            None => self.signed()?,
-            Some(next) => next.checked_add(self.integer()?)?,
-        };
-        let count = self.integer()?;
-        *next = Some(index.checked_add(1)?);
-        Some((index, count))
-    }
-
-    /// Whether all that is left is buckets from one index to another.
-    fn holds_between(mut self, first: i64, last: i64) -> bool {
+    /// Reads all that is left: buckets from one index to another.
+    fn read_between(mut self, first: i64, last: i64, held: &mut Vec<Bucket>) -> Option<()> {
         let mut next = first;
         while !self.0.is_empty() {
-            let Some((index, _)) = self.bucket_between(&mut next) else { return false };
-            if index > last {
-                return false;
-            }
+            let head = self.integer()?;
+            let index = next.checked_add(head >> 1).filter(|index| *index <= last)?;
+            let count = if head & 1 == 1 { self.integer()?.checked_add(2)? } else { 1 };
+            held.push((index, count));
+            next = index + 1;
         }
-        true
-    }
-
-    /// The buckets, after [`Self::holds_between`].
-    fn between(mut self, first: i64) -> impl Iterator<Item = (i64, i64)> {
-        let mut next = first;
-        std::iter::from_fn(move || self.bucket_between(&mut next))
-    }
-
-    /// The first of them.
-    fn first(&self, mut first: i64) -> Option<i64> {
-        let (index, _) = self.clone().bucket_between(&mut first)?;
-        Some(index)
-    }
-
-    #[inline]
-    fn bucket_between(&mut self, next: &mut i64) -> Option<(i64, i64)> {
-        let head = self.integer()?;
-        let index = next.checked_add(head >> 1)?;
-        let count = if head & 1 == 1 { self.integer()?.checked_add(2)? } else { 1 };
-        *next = index.checked_add(1)?;
-        Some((index, count))
+        Some(())
     }
 }

@@ -61,7 +61,7 @@ pub(super) struct ColumnRows<'a> {
 }
 
 impl<'a> ColumnRows<'a> {
-    /// Writes texts, or texts by their names: all rows of a row group.
+    /// Writes texts, or texts by their names: all rows of a row group, so that what repeats is there once.
     pub(super) fn encode_texts(
         &self,
         leaves: &[ColumnDescPtr],
@@ -69,9 +69,11 @@ impl<'a> ColumnRows<'a> {
         statistics: &mut RowStatistics,
     ) -> Result<Vec<Encoded>, WriteError> {
         match (self.column.kind, leaves) {
-            (Kind::Text, [leaf]) => Ok(vec![self.encode_plain_texts(leaf, writing, statistics)?]),
-            (Kind::Attributes, [keys, values]) => self.encode_attributes([keys, values], writing),
-            _ => Err(ArrowError::SchemaError(format!("{} has no texts", self.column.name)).into()),
+            (Kind::Text, [leaf]) => Ok(vec![self.encode_one_text(leaf, writing, statistics)?]),
+            (Kind::Attributes, [keys, values]) => {
+                self.encode_attributes([keys, values], writing, statistics)
+            }
+            _ => Err(self.no_texts().into()),
         }
     }
 
@@ -94,36 +96,29 @@ impl<'a> ColumnRows<'a> {
         Ok(())
     }
 
-    fn encode_plain_texts(
+    fn encode_one_text(
         &self,
         leaf: &ColumnDescPtr,
         writing: Writing,
         statistics: &mut RowStatistics,
     ) -> Result<Encoded, WriteError> {
-        let texts = self.arrays.iter().map(TextColumn::of).collect::<Option<Vec<_>>>();
-        let arrays = texts.ok_or_else(|| self.no_texts())?;
+        let arrays = self.texts()?;
         let mut chunk = Chunk::new(Arc::clone(leaf), writing.zstd_level())?;
         let mut distinct = Distinct::default();
         match text_codes(&arrays, self.order, &mut distinct, DICTIONARY_BYTES_MAX) {
             Some(codes) => write_coded(&mut chunk, &codes, &distinct.texts)?,
             None => write_plain(&mut chunk, &arrays, self.order.rows)?,
         }
-        let (bytes, closed, bounds) = chunk.finish()?;
-        let known = bounds.least_and_greatest.as_ref();
-        let known = known.map(|(least, greatest)| (least.as_str(), greatest.as_str()));
-        statistics.add_texts(self.column.name, known, bounds.nulls);
-        Ok(Encoded::Texts(bytes, closed))
+        encoded_texts(self.column, chunk, statistics)
     }
 
     fn encode_attributes(
         &self,
         [key_leaf, value_leaf]: [&ColumnDescPtr; 2],
         writing: Writing,
+        statistics: &mut RowStatistics,
     ) -> Result<Vec<Encoded>, WriteError> {
-        let sides: [fn(&'a ArrayRef) -> Option<Side<'a>>; 2] = [Side::keys, Side::values];
-        let encoded = [key_leaf, value_leaf].into_iter().zip(sides).map(|(leaf, side)| {
-            let sides = self.arrays.iter().map(side).collect::<Option<Vec<_>>>();
-            let sides = sides.ok_or_else(|| self.no_texts())?;
+        let encoded = [key_leaf, value_leaf].into_iter().zip(self.sides()?).map(|(leaf, sides)| {
             let mut chunk = Chunk::new(Arc::clone(leaf), writing.zstd_level())?;
             let mut distinct = Distinct::default();
             let codes = list_codes(&sides, self.order, &mut distinct, DICTIONARY_BYTES_MAX);
@@ -132,15 +127,56 @@ impl<'a> ColumnRows<'a> {
                 Some(codes) => lists.write_coded(&mut chunk, &codes, &distinct.texts)?,
                 None => lists.write_plain(&mut chunk)?,
             }
-            let (bytes, closed, _) = chunk.finish()?;
-            Ok(Encoded::Texts(bytes, closed))
+            encoded_texts(self.column, chunk, statistics)
         });
         encoded.collect()
+    }
+
+    /// Writes texts, or texts by their names: some rows of a row group, each text where it stands.
+    pub(super) fn write_texts(&self, chunks: &mut [Chunk]) -> Result<(), WriteError> {
+        match (self.column.kind, chunks) {
+            (Kind::Text, [chunk]) => write_plain(chunk, &self.texts()?, self.order.rows),
+            (Kind::Attributes, [keys, values]) => {
+                for (chunk, sides) in [keys, values].into_iter().zip(self.sides()?) {
+                    Lists { sides: &sides, rows: self.order.rows }.write_plain(chunk)?;
+                }
+                Ok(())
+            }
+            _ => Err(self.no_texts().into()),
+        }
+    }
+
+    fn texts(&self) -> Result<Vec<TextColumn<'a>>, ArrowError> {
+        let texts = self.arrays.iter().map(TextColumn::of).collect::<Option<Vec<_>>>();
+        texts.ok_or_else(|| self.no_texts())
+    }
+
+    /// Names and values.
+    fn sides(&self) -> Result<[Vec<Side<'a>>; 2], ArrowError> {
+        let sides: [fn(&'a ArrayRef) -> Option<Side<'a>>; 2] = [Side::keys, Side::values];
+        let [keys, values] =
+            sides.map(|side| self.arrays.iter().map(side).collect::<Option<Vec<_>>>());
+        keys.zip(values).map(Into::into).ok_or_else(|| self.no_texts())
     }
 
     fn no_texts(&self) -> ArrowError {
         ArrowError::SchemaError(format!("{} has no texts", self.column.name))
     }
+}
+
+/// The texts of a column, complete.
+pub(super) fn encoded_texts(
+    column: &Column,
+    chunk: Chunk,
+    statistics: &mut RowStatistics,
+) -> Result<Encoded, WriteError> {
+    let (bytes, closed, bounds) = chunk.finish()?;
+    if column.kind == Kind::Text {
+        let known = bounds.least_and_greatest.as_ref();
+        let known = known.map(|(least, greatest)| (least.as_str(), greatest.as_str()));
+        statistics.add_texts(column.name, known, bounds.nulls);
+    }
+    Ok(Encoded::Texts(bytes, closed))
 }
 
 /// The least and the greatest of the texts of a page.

@@ -7,7 +7,6 @@ use std::io;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray};
-use arrow::compute::cast;
 use arrow::datatypes::{Schema, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowRowGroupWriterFactory;
@@ -15,7 +14,8 @@ use parquet::column::writer::ColumnCloseResult;
 use parquet::file::properties::WriterProperties;
 use parquet::schema::types::ColumnDescPtr;
 
-use super::column::{ColumnRows, Encoded};
+use super::chunk::Chunk;
+use super::column::{ColumnRows, Encoded, encoded_texts};
 use super::distinct::Order;
 use super::spool::{Spool, Spooled};
 use super::{RowAt, Target, WriteError, Writing, WrittenFile, group_rows, properties};
@@ -23,8 +23,7 @@ use crate::delta::statistics::RowStatistics;
 use crate::place::Place;
 use crate::schema::Table;
 
-/// Texts of a column that are in memory at once, of all rows of a row group; where they take more, the
-/// Parquet library gets them in parts. (Tests have few rows.)
+/// Texts of a column that are in memory at once, of all rows of a row group. (Tests have few rows.)
 const TEXT_BYTES_MAX: usize = if cfg!(test) { 4 << 20 } else { 32 << 20 };
 
 /// A file on its way. Each of its row groups takes the columns in the table's order.
@@ -57,11 +56,15 @@ pub(crate) struct ColumnPart {
 }
 
 impl ColumnPart {
-    /// Adds the rows that follow.
-    fn extend(&mut self, next: Self) {
-        let before = self.arrays.len();
-        self.arrays.extend(next.arrays);
-        self.rows.extend(next.rows.into_iter().map(|(array, row)| (before + array, row)));
+    /// Rows that follow each other.
+    fn of(parts: Vec<Self>) -> Self {
+        let mut all = Self::default();
+        for part in parts {
+            let before = all.arrays.len();
+            all.arrays.extend(part.arrays);
+            all.rows.extend(part.rows.into_iter().map(|(array, row)| (before + array, row)));
+        }
+        all
     }
 
     /// What its texts take, or where they are.
@@ -114,24 +117,25 @@ impl MergedFile {
         group_rows(self.table)
     }
 
-    /// Writes a column of a row group, whose rows come in parts. Texts are held until all are there, unless
-    /// they are too many.
+    /// Writes a column of a row group, whose rows come in parts. Texts are held until all are there, since what
+    /// repeats is written once; where they are too many, each is written where it stands.
     pub(crate) fn write(
         &mut self,
         (group, position): (usize, usize),
         mut parts: impl Iterator<Item = Result<ColumnPart, WriteError>>,
     ) -> Result<(), WriteError> {
-        let mut held = ColumnPart::default();
-        if self.table.columns()[position].kind.is_texts() {
-            while held.text_bytes() <= TEXT_BYTES_MAX {
-                match parts.next() {
-                    Some(part) => held.extend(part?),
-                    None => return self.write_texts((group, position), &held),
-                }
-            }
+        if !self.table.columns()[position].kind.is_texts() {
+            return self.write_values((group, position), parts);
         }
-        let held = (!held.rows.is_empty()).then_some(Ok(held));
-        self.write_values((group, position), held.into_iter().chain(parts))
+        let (mut held, mut bytes) = (Vec::new(), 0);
+        while bytes <= TEXT_BYTES_MAX {
+            let Some(part) = parts.next() else {
+                return self.write_texts((group, position), &ColumnPart::of(held));
+            };
+            held.push(part?);
+            bytes += held.last().map_or(0, ColumnPart::text_bytes);
+        }
+        self.write_many_texts((group, position), held.into_iter().map(Ok).chain(parts))
     }
 
     fn write_texts(
@@ -142,12 +146,38 @@ impl MergedFile {
         let column = &self.table.columns()[position];
         let rows = ColumnRows { column, arrays, order: &Order::of_whole(rows, arrays) };
         let leaves = &self.leaves[position];
-        for encoded in rows.encode_texts(leaves, Writing::Compaction, &mut self.statistics)? {
-            self.groups[group].push(match encoded {
-                Encoded::Texts(bytes, closed) => Waiting::Texts(self.spool.put(&bytes)?, closed),
-                other @ Encoded::Other(_) => Waiting::Pages(other),
-            });
+        let encoded = rows.encode_texts(leaves, Writing::Compaction, &mut self.statistics)?;
+        encoded.into_iter().try_for_each(|encoded| self.keep(group, encoded))
+    }
+
+    fn write_many_texts(
+        &mut self,
+        (group, position): (usize, usize),
+        parts: impl Iterator<Item = Result<ColumnPart, WriteError>>,
+    ) -> Result<(), WriteError> {
+        let column = &self.table.columns()[position];
+        let level = Writing::Compaction.zstd_level();
+        let leaves = self.leaves[position].iter();
+        let chunks = leaves.map(|leaf| Chunk::new(Arc::clone(leaf), level));
+        let mut chunks = chunks.collect::<Result<Vec<_>, _>>()?;
+        for part in parts {
+            let ColumnPart { arrays, rows } = &part?;
+            let rows = ColumnRows { column, arrays, order: &Order::unknown(rows) };
+            rows.write_texts(&mut chunks)?;
         }
+        for chunk in chunks {
+            let encoded = encoded_texts(column, chunk, &mut self.statistics)?;
+            self.keep(group, encoded)?;
+        }
+        Ok(())
+    }
+
+    /// The next column of a row group.
+    fn keep(&mut self, group: usize, encoded: Encoded) -> Result<(), WriteError> {
+        self.groups[group].push(match encoded {
+            Encoded::Texts(bytes, closed) => Waiting::Texts(self.spool.put(&bytes)?, closed),
+            other @ Encoded::Other(_) => Waiting::Pages(other),
+        });
         Ok(())
     }
 
@@ -159,14 +189,12 @@ impl MergedFile {
         let (column, field) = (&self.table.columns()[position], self.schema.field(position));
         let mut writers = self.writers_of(position)?.create_column_writers(group)?;
         for part in parts {
-            let ColumnPart { arrays, rows } = part?;
-            let arrays = arrays.iter().map(|array| cast(array, field.data_type()));
-            let arrays = arrays.collect::<Result<Vec<_>, _>>()?;
-            let rows = ColumnRows { column, arrays: &arrays, order: &Order::unknown(&rows) };
+            let ColumnPart { arrays, rows } = &part?;
+            let rows = ColumnRows { column, arrays, order: &Order::unknown(rows) };
             rows.write(field, &mut writers, &mut self.statistics)?;
         }
         for writer in writers {
-            self.groups[group].push(Waiting::Pages(Encoded::Other(writer.close()?)));
+            self.keep(group, Encoded::Other(writer.close()?))?;
         }
         Ok(())
     }

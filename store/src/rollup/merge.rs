@@ -7,7 +7,7 @@ use super::Sums;
 use super::edges::{self, EdgeKey, EdgeSums};
 use super::operations::{self, OperationKey, OperationSums};
 use super::profiles::{self, ProfileKey, ProfileSums};
-use crate::histogram::{Histogram, HistogramColumn};
+use crate::histogram::HistogramColumn;
 use crate::schema::Table;
 use crate::time::UnixNanos;
 use crate::trace_index::{integers, texts};
@@ -53,8 +53,8 @@ fn merge_operations(rows: &RecordBatch) -> Option<RecordBatch> {
         sum.adjusted_micros = sum.adjusted_micros.saturating_add(adjusted.value(row));
         sum.first = sum.first.min(first.value(row));
         sum.last = sum.last.max(last.value(row));
-        sum.duration.merge(&of(&duration, row));
-        sum.self_time.merge(&of(&self_time, row));
+        duration.merge_into(row, &mut sum.duration);
+        self_time.merge_into(row, &mut sum.self_time);
     }
     Some(operations::rows_of(sums.iter()))
 }
@@ -92,9 +92,9 @@ fn merge_edges(rows: &RecordBatch) -> Option<RecordBatch> {
         sum.spans += spans.value(row);
         sum.errors += errors.value(row);
         sum.adjusted_micros = sum.adjusted_micros.saturating_add(adjusted.value(row));
-        sum.duration.merge(&of(&duration, row));
+        duration.merge_into(row, &mut sum.duration);
         for (total, column) in sum.bytes.iter_mut().zip(&bytes) {
-            total.merge(&of(column, row));
+            column.merge_into(row, total);
         }
     }
     Some(edges::rows_of(sums.iter()))
@@ -127,10 +127,6 @@ fn merge_profiles(rows: &RecordBatch) -> Option<RecordBatch> {
 
 fn histograms<'a>(rows: &'a RecordBatch, name: &str) -> Option<HistogramColumn<'a>> {
     HistogramColumn::new(rows.column_by_name(name)?)
-}
-
-fn of(column: &HistogramColumn<'_>, row: usize) -> Histogram {
-    column.get(row).unwrap_or_default()
 }
 
 fn minute(rows: &RecordBatch, row: usize) -> Option<UnixNanos> {
