@@ -51,7 +51,12 @@ pub(super) fn scan(
         let each = parts.iter().filter_map(|part| part.statistics.as_deref());
         Statistics::try_merge_iter(each, schema)?
     };
-    let groups = FileGroup::new(parts).split_files(request.state.config().target_partitions());
+    let partitions = request.state.config().target_partitions();
+    let groups = if pruning::is_trace_lookup(request.filters) {
+        shares(&parts, partitions)
+    } else {
+        FileGroup::new(parts).split_files(partitions)
+    };
     let config =
         FileScanConfigBuilder::new(location.store.clone(), source(location, table, request)?)
             .with_file_groups(groups)
@@ -60,6 +65,29 @@ pub(super) fn scan(
             .with_projection_indices(Some(request.columns.to_vec()))?
             .build();
     Ok(Some(DataSourceExec::from_data_source(config)))
+}
+
+/// Files with fewer bytes are read by one partition: they have a row group or two.
+const SHARED_FILE_BYTES: u64 = 8 << 20;
+
+/// A share of each file for each partition. The rows of a trace lie in one file, at the time of the trace,
+/// among those of every service that it went through: split by files, one partition would read all of them.
+fn shares(files: &[PartitionedFile], partitions: usize) -> Vec<FileGroup> {
+    let count = partitions.max(1) as u64;
+    let mut groups = vec![Vec::new(); partitions.max(1)];
+    for (number, file) in files.iter().enumerate() {
+        let bytes = file.object_meta.size;
+        if bytes < SHARED_FILE_BYTES {
+            groups[number % partitions.max(1)].push(file.clone());
+            continue;
+        }
+        let end_of = |share: u64| i64::try_from(bytes / count * share).unwrap_or(i64::MAX);
+        for (share, group) in (1..).zip(&mut groups) {
+            let end = if share == count { bytes.cast_signed() } else { end_of(share) };
+            group.push(file.clone().with_range(end_of(share - 1), end));
+        }
+    }
+    groups.into_iter().filter(|group| !group.is_empty()).map(FileGroup::new).collect()
 }
 
 fn source(
@@ -100,4 +128,33 @@ fn partitioned_file(
     Ok(part
         .with_partition_values(vec![statistics::date(file)])
         .with_statistics(Arc::new(statistics::of_file(file, schema))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_partition_gets_its_share_of_a_large_file_and_every_byte_is_in_one() {
+        let files = [SHARED_FILE_BYTES * 4 + 5, 7, SHARED_FILE_BYTES - 1, SHARED_FILE_BYTES]
+            .map(|bytes| PartitionedFile::new(bytes.to_string(), bytes));
+        for partitions in [1, 2, 3] {
+            let groups = shares(&files, partitions);
+            assert_eq!(groups.len(), partitions);
+            for file in &files {
+                let mut ranges: Vec<_> = groups
+                    .iter()
+                    .flat_map(FileGroup::iter)
+                    .filter(|part| part.path() == file.path())
+                    .map(PartitionedFile::range)
+                    .collect();
+                ranges.sort_unstable();
+                let is_shared = file.object_meta.size >= SHARED_FILE_BYTES;
+                assert_eq!(ranges.len(), if is_shared { partitions } else { 1 });
+                assert_eq!((ranges[0].0, ranges[ranges.len() - 1].1), (0, file.object_meta.size));
+                assert!(ranges.windows(2).all(|pair| pair[0].1 == pair[1].0), "{ranges:?}");
+            }
+        }
+        assert!(shares(&[], 2).is_empty());
+    }
 }
