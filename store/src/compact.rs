@@ -27,7 +27,7 @@ const SMALL_FILE_BYTES: i64 = 4 << 20;
 /// files that each are at most twice as large as the one before, the largest is little over a half.
 const FILES_MIN_BALANCED: usize = 4;
 /// Files that are read at a time: each takes a page of a column in memory, of a rollup one of every column. More
-/// of them are put together in several steps. (With 128, which saves a step, 250 MB more for a seventh less
+/// of them are put together in several steps. (With 128, which saves a step, 250 MB more for an eighth less
 /// processor time.)
 const FILES_MAX: usize = 16;
 
