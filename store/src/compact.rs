@@ -30,6 +30,7 @@ const FILES_MIN_BALANCED: usize = 4;
 /// of them are put together in several steps. (With 128, which saves a step, 250 MB more for an eighth less
 /// processor time.)
 const FILES_MAX: usize = 16;
+const _: () = assert!(FILES_MAX <= 1 << u8::BITS, "a merge numbers files with a byte");
 
 /// Rows of a column that are put in order at a time.
 const PART_ROWS: usize = 4_096;

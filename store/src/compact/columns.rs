@@ -46,9 +46,10 @@ impl Source {
     }
 
     /// A column from its first row to its last.
-    pub(super) fn column(&self, column: &'static Column) -> Result<ColumnRows, WriteError> {
+    pub(super) fn column(&self, column: &'static Column) -> Result<ColumnRows<'_>, WriteError> {
+        let path = self.file.path.as_str();
         let Some(position) = self.position(column.name) else {
-            return Ok(ColumnRows { column, reader: None, rows: None });
+            return Ok(ColumnRows { path, column, reader: None, rows: None });
         };
         let mut metadata = self.metadata.clone();
         if column.kind.is_texts() {
@@ -61,7 +62,7 @@ impl Source {
         let rows = (READ_BYTES / row_bytes.max(1)).max(READ_ROWS_MIN);
         let rows = usize::try_from(rows).unwrap_or(usize::MAX).min(READ_ROWS_MAX);
         let reader = self.reader_of(metadata, vec![position], rows)?;
-        Ok(ColumnRows { column, reader: Some(reader), rows: None })
+        Ok(ColumnRows { path, column, reader: Some(reader), rows: None })
     }
 
     fn reader_of(
@@ -142,7 +143,8 @@ fn unfolded(data_type: &DataType) -> DataType {
 }
 
 /// A column of a file on its way.
-pub(super) struct ColumnRows {
+pub(super) struct ColumnRows<'a> {
+    path: &'a str,
     column: &'static Column,
     /// None where the file does not have the column: it is null there.
     reader: Option<ParquetRecordBatchReader>,
@@ -150,7 +152,7 @@ pub(super) struct ColumnRows {
     rows: Option<ArrayRef>,
 }
 
-impl ColumnRows {
+impl ColumnRows<'_> {
     /// Adds the next rows, so many, in as many arrays as they were read.
     fn take(&mut self, mut count: usize, taken: &mut Vec<ArrayRef>) -> Result<(), WriteError> {
         while count > 0 {
@@ -170,18 +172,17 @@ impl ColumnRows {
     }
 
     fn read(&mut self, wanted: usize) -> Result<ArrayRef, WriteError> {
-        let Column { name, kind, nullable, .. } = self.column;
+        let (path, Column { name, kind, nullable, .. }) = (self.path, self.column);
         let rows = match &mut self.reader {
             None => new_null_array(&kind.data_type(), wanted),
             Some(reader) => {
-                let ended =
-                    || ArrowError::ParquetError(format!("{name} has fewer rows than its file"));
+                let ended = || ArrowError::ParquetError(format!("{name} of {path} ends too early"));
                 let rows = reader.next().ok_or_else(ended)??;
                 self.as_declared(rows.column(0))?
             }
         };
         if !nullable && rows.null_count() > 0 {
-            let missing = format!("{name} has rows without a value, which it must not");
+            let missing = format!("{name} of {path} has rows without a value, which it must not");
             return Err(ArrowError::InvalidArgumentError(missing).into());
         }
         Ok(rows)
@@ -196,7 +197,7 @@ impl ColumnRows {
 }
 
 /// The next rows of a column of several files, given of each row of the merged file from which of them it is.
-pub(super) fn gather(files: &mut [ColumnRows], from: &[u8]) -> Result<ColumnPart, WriteError> {
+pub(super) fn gather(files: &mut [ColumnRows<'_>], from: &[u8]) -> Result<ColumnPart, WriteError> {
     let mut counts = vec![0; files.len()];
     for file in from {
         counts[usize::from(*file)] += 1;

@@ -22,14 +22,14 @@ use crate::snapshot::DataFile;
 
 /// Rows that come out at a time.
 const CHUNK_ROWS: usize = 8_192;
-/// Rows of all files together that are read ahead: some 18 MB of spans. Eight times as many took 300 MB more and
-/// as much time.
+/// Rows of all files together that are read ahead. (Eight times as many, of spans, took 300 MB more and as much
+/// time.)
 const READ_AHEAD_ROWS: usize = 16_384;
 /// Rows of a file that are read at once, however many files there are.
 const READ_ROWS_MIN: usize = 512;
 
 /// Chunks of rows in the table's order, in its schema. Rows of a rollup that have the same key come
-/// out as one.
+/// out as one. Other tables are merged by [`order`]; tests compare the two.
 pub(super) struct Merge {
     table: Table,
     runs: Vec<Run>,

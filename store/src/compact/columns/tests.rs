@@ -81,10 +81,14 @@ fn many_rows_and_texts_without_a_dictionary_and_more_of_them_than_are_held_are_m
 fn a_column_that_a_file_does_not_have_is_null_where_it_may_be() {
     let taken = |name: &str| {
         let column = Table::Spans.columns().iter().find(|column| column.name == name).unwrap();
-        gather(&mut [ColumnRows { column, reader: None, rows: None }], &[0, 0, 0])
+        let rows = ColumnRows { path: "old.parquet", column, reader: None, rows: None };
+        gather(&mut [rows], &[0, 0, 0])
     };
     let part = taken("http_route").unwrap();
     assert_eq!((part.arrays[0].null_count(), part.rows.len()), (3, 3));
     let error = taken("span_name").unwrap_err();
-    assert!(format!("{error:?}").contains("span_name has rows without a value"), "{error:?}");
+    assert!(
+        format!("{error:?}").contains("span_name of old.parquet has rows without a value"),
+        "{error:?}"
+    );
 }
