@@ -6,6 +6,7 @@
 
 mod files;
 mod hot;
+mod lookup;
 mod pruning;
 mod reader;
 mod statistics;
@@ -78,7 +79,9 @@ impl TableProvider for StoreTable {
         let columns = projection.unwrap_or(&all);
         let request = ScanRequest { state, columns, filters, limit };
         let committed = match &self.files {
-            Some(location) => files::scan(location, &self.schema, &self.snapshot.files, &request)?,
+            Some(location) => {
+                files::scan(location, &self.schema, &self.snapshot.files, &request).await?
+            }
             None => None,
         };
         let in_memory = hot::scan(&self.schema, &self.snapshot.hot, &request)?;

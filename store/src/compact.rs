@@ -15,7 +15,7 @@ use self::columns::Source;
 use self::merge::Merge;
 pub(crate) use self::merge::rows_in_order;
 use crate::delta::{COMPACTED_FILE_BYTES, TableError, TableHandle};
-use crate::parquet_writer::{FileWriter, MergedFile, WriteError, Writing, WrittenFile};
+use crate::parquet_writer::{FileWriter, MergedFile, PAGE_ROWS, WriteError, Writing, WrittenFile};
 use crate::place::Place;
 use crate::schema::Table;
 use crate::snapshot::DataFile;
@@ -31,9 +31,6 @@ const FILES_MIN_BALANCED: usize = 4;
 /// processor time.)
 const FILES_MAX: usize = 16;
 const _: () = assert!(FILES_MAX <= 1 << u8::BITS, "a merge numbers files with a byte");
-
-/// Rows of a column that are put in order at a time.
-const PART_ROWS: usize = 4_096;
 
 /// What a compaction did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -260,7 +257,7 @@ fn rewrite_columns(
         let files = sources.iter().map(|source| source.column(column));
         let mut files = files.collect::<Result<Vec<_>, _>>()?;
         for (group, from) in order.chunks(group_rows).enumerate() {
-            let parts = from.chunks(PART_ROWS).map(|from| match is_wanted.strong_count() {
+            let parts = from.chunks(PAGE_ROWS).map(|from| match is_wanted.strong_count() {
                 0 => Err(WriteError::GivenUp),
                 _ => columns::gather(&mut files, from),
             });

@@ -67,6 +67,13 @@ impl Histogram {
         histogram
     }
 
+    /// Forgets all values, and keeps the room for buckets.
+    pub fn clear(&mut self) {
+        let mut counts = std::mem::take(&mut self.counts);
+        counts.clear();
+        *self = Self { counts, ..Self::default() };
+    }
+
     /// Adds a value; a negative one counts as 0.
     pub fn record(&mut self, value: i64) {
         let value = value.max(0);
@@ -114,18 +121,20 @@ impl Histogram {
             return None;
         }
         let rank = (q.clamp(0.0, 1.0) * self.count as f64).max(1.0);
-        let mut below = self.zero_count as f64;
-        if rank <= below {
+        if rank <= self.zero_count as f64 {
             return Some(0.0);
         }
+        #[expect(clippy::cast_possible_truncation, reason = "whole, and at most the count")]
+        let wanted = rank.ceil() as i64;
+        let mut below = self.zero_count;
         for (i, count) in self.counts.iter().enumerate() {
-            let count = *count as f64;
-            if count > 0.0 && rank <= below + count {
-                let within = (rank - below) / count;
+            let through = below.saturating_add(*count);
+            if through >= wanted && *count > 0 {
+                let within = (rank - below as f64) / *count as f64;
                 let value = self.bound((self.offset + i as i64) as f64 + within);
                 return Some(value.clamp(self.min as f64, self.max as f64));
             }
-            below += count;
+            below = through;
         }
         Some(self.max as f64)
     }

@@ -11,6 +11,7 @@
 //! | `place` | where tables lie: a folder or a bucket (feature `delta`) |
 //! | `verify` | whether files, statistics and rollups are what they should be (feature `delta`) |
 //! | `delta`, `compact`, `maintenance` | committed tables and their upkeep (feature `delta`) |
+//! | `trace_pages` | in which rows of a row group a trace can be (feature `delta`) |
 //! | `table_file` | rows of a table in a file of their own, for exports (feature `delta`) |
 //! | `repair` | traces that came apart are put together (feature `delta`) |
 //! | `faults` | what tests let go wrong (feature `delta`) |
@@ -60,6 +61,8 @@ mod testing;
 pub mod text_column;
 pub mod time;
 pub mod trace_index;
+#[cfg(feature = "delta")]
+pub mod trace_pages;
 #[cfg(feature = "delta")]
 pub mod verify;
 #[cfg(feature = "delta")]

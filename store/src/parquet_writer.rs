@@ -46,7 +46,7 @@ pub(crate) const ROW_GROUP_ROWS: usize = 131_072;
 /// histograms are most of what it reads.
 const ROLLUP_GROUP_ROWS: usize = 16_384;
 /// Rows of a page: what is read of each column for one row, and kept of each file while files are merged.
-const PAGE_ROWS: usize = 4_096;
+pub(crate) const PAGE_ROWS: usize = 4_096;
 /// Rows of a column that are put in order at a time.
 const CHUNK_ROWS: usize = 8_192;
 /// False positives of the bloom filter on trace ids.
@@ -351,7 +351,7 @@ pub(crate) fn properties(
     let schema = ArrowSchemaConverter::new().convert(&table.schema())?;
     for leaf in schema.columns() {
         let path = leaf.path().clone();
-        properties = match LeafKind::of(&path) {
+        properties = match LeafKind::of(table, &path) {
             LeafKind::Rising => properties
                 .set_column_dictionary_enabled(path.clone(), false)
                 .set_column_encoding(path, Encoding::DELTA_BINARY_PACKED),
@@ -363,6 +363,13 @@ pub(crate) fn properties(
                 .set_column_dictionary_enabled(path.clone(), false)
                 .set_column_statistics_enabled(path, EnabledStatistics::None),
             LeafKind::Id => properties.set_column_dictionary_enabled(path, false),
+            LeafKind::OwnId => properties
+                .set_column_dictionary_enabled(path.clone(), false)
+                .set_column_compression(path, Compression::UNCOMPRESSED),
+            LeafKind::Few => properties.set_column_compression(path, Compression::UNCOMPRESSED),
+            LeafKind::Link => properties
+                .set_column_statistics_enabled(path.clone(), EnabledStatistics::None)
+                .set_column_compression(path, Compression::UNCOMPRESSED),
             LeafKind::Nested => {
                 properties.set_column_statistics_enabled(path, EnabledStatistics::None)
             }
@@ -394,23 +401,33 @@ enum LeafKind {
     Buckets,
     /// As good as random: a dictionary of them would be larger than they are.
     Id,
+    /// That, and in one row only: what does not get smaller is not compressed, see `chunk`.
+    OwnId,
+    /// Of a span, and hardly ever another than before.
+    Few,
+    /// Of a link: hardly any, and random.
+    Link,
     /// Inside of a map, list or histogram: no query prunes by the least and the greatest of them.
     Nested,
     Other,
 }
 
 impl LeafKind {
-    fn of(path: &ColumnPath) -> Self {
+    fn of(table: Table, path: &ColumnPath) -> Self {
         let name = match path.parts() {
             [name] => name,
+            [links, ..] if links == "links" => return Self::Link,
             [_, part] if part == "sum" => return Self::Sum,
             [_, part] if part == "buckets" => return Self::Buckets,
             _ => return Self::Nested,
         };
-        match name.as_str() {
-            "time" => Self::Rising,
-            "trace_id" | "span_id" | "parent_span_id" => Self::Id,
-            name if name.ends_with("_unix_nano") || name.ends_with("_ns") => Self::Rising,
+        match (table, name.as_str()) {
+            (_, "time") => Self::Rising,
+            (Table::Spans, "span_id") => Self::OwnId,
+            (_, "trace_id" | "span_id" | "parent_span_id") => Self::Id,
+            (_, name) if name.ends_with("_unix_nano") || name.ends_with("_ns") => Self::Rising,
+            (Table::Spans, "flags" | "event_count" | "http_response_status_code") => Self::Few,
+            (Table::Spans, "adjusted_count_micros") => Self::Few,
             _ => Self::Other,
         }
     }

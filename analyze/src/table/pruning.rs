@@ -60,21 +60,34 @@ fn candidates<'a, T>(
     Ok(containers.iter().zip(kept).filter_map(|(one, kept)| kept.then_some(one)).collect())
 }
 
-/// Whether the filters ask for single traces. Only then are they evaluated while decoding: it makes
-/// point lookups ten times faster and aggregates slower.
-pub(super) fn is_trace_lookup(filters: &[Expr]) -> bool {
-    let is_trace_id = |e: &Expr| matches!(e, Expr::Column(column) if column.name == "trace_id");
-    let is_literal = |e: &Expr| matches!(e, Expr::Literal(..));
-    filters.iter().any(|filter| match filter {
+/// The ids of the single traces that the filters ask for, if that is what they do.
+pub(super) fn trace_ids(filters: &[Expr]) -> Option<Vec<&[u8]>> {
+    filters.iter().find_map(|filter| match filter {
         Expr::BinaryExpr(comparison) if comparison.op == Operator::Eq => {
-            let (left, right) = (&*comparison.left, &*comparison.right);
-            (is_trace_id(left) && is_literal(right)) || (is_literal(left) && is_trace_id(right))
+            match (&*comparison.left, &*comparison.right) {
+                (column, id) | (id, column) if is_trace_id(column) => Some(vec![literal(id)?]),
+                _ => None,
+            }
         }
-        Expr::InList(list) => {
-            !list.negated && is_trace_id(&list.expr) && list.list.iter().all(is_literal)
+        Expr::InList(list) if !list.negated && is_trace_id(&list.expr) => {
+            list.list.iter().map(literal).collect()
         }
-        _ => false,
+        _ => None,
     })
+}
+
+fn is_trace_id(expression: &Expr) -> bool {
+    matches!(expression, Expr::Column(column) if column.name == "trace_id")
+}
+
+/// The bytes of an id that is written down.
+fn literal(expression: &Expr) -> Option<&[u8]> {
+    match expression {
+        Expr::Literal(ScalarValue::Binary(Some(id)) | ScalarValue::BinaryView(Some(id)), _) => {
+            Some(id)
+        }
+        _ => None,
+    }
 }
 
 /// The files' statistics, one container per file.

@@ -314,22 +314,32 @@ fn encode_measured(h: &Histogram, out: &mut Vec<u8>) -> bool {
     let before_buckets = out.len();
     let (mut has_min, mut has_max) = (h.min == 0, false);
     let mut next = first;
+    // As good as all take a byte or two.
+    out.reserve(2 * h.counts.len());
     for (index, count) in (h.offset..).zip(&h.counts).filter(|(_, count)| **count != 0) {
-        let is_min = h.min > 0 && index == first;
-        let is_max = index == last;
-        (has_min, has_max) = (has_min || is_min, has_max || is_max);
-        let left = *count - i64::from(is_min) - i64::from(is_max);
-        if left < 0 || index < first || index > last {
+        let mut left = *count;
+        // Nearly all lie between the two.
+        if index <= first || index >= last {
+            let is_min = h.min > 0 && index == first;
+            let is_max = index == last;
+            (has_min, has_max) = (has_min || is_min, has_max || is_max);
+            left -= i64::from(is_min) + i64::from(is_max);
+            if index < first || index > last {
+                return false;
+            }
+        }
+        if left < 0 {
             return false;
         }
-        if left > 0 {
-            let distance = (index - next).cast_unsigned() << 1;
-            push(out, distance | u64::from(left > 1));
-            if left > 1 {
-                push(out, (left - 2).cast_unsigned());
-            }
-            next = index + 1;
+        if left == 0 {
+            continue;
         }
+        let distance = (index - next).cast_unsigned() << 1;
+        push(out, distance | u64::from(left > 1));
+        if left > 1 {
+            push(out, (left - 2).cast_unsigned());
+        }
+        next = index + 1;
     }
     let is_pair = h.count == 2 && h.zero_count <= 1 && out.len() == before_buckets;
     if is_pair && h.max.checked_add(h.min) == Some(h.sum) {
@@ -342,6 +352,7 @@ fn push_signed(out: &mut Vec<u8>, value: i64) {
     push(out, ((value << 1) ^ (value >> 63)).cast_unsigned());
 }
 
+#[inline]
 fn push(out: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         out.push(value.to_le_bytes()[0] | 0x80);

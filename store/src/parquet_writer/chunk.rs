@@ -4,8 +4,8 @@
 //! Source: parquet-format, "Data Pages" (version 1), "Page Index".
 
 use bytes::Bytes;
-use parquet::basic::{BoundaryOrder, Compression, Encoding, Type, ZstdLevel};
-use parquet::column::page::{CompressedPage, Page, PageWriteSpec, PageWriter};
+use parquet::basic::{BoundaryOrder, Compression, Encoding, PageType, Type, ZstdLevel};
+use parquet::column::page::{CompressedPage, Page, PageWriter};
 use parquet::column::writer::ColumnCloseResult;
 use parquet::data_type::ByteArray;
 use parquet::errors::ParquetError;
@@ -43,20 +43,40 @@ pub(super) struct PageContent<'a> {
     pub(super) bounds: Option<(&'a str, &'a str)>,
 }
 
+/// Of a column that zstd makes smaller by less than a tenth the pages are written as they are. A reader makes
+/// itself a compressor and a decompressor for each column of each row group, which is a fifth of the processor
+/// time of looking up a trace, and half of a span's columns are empty, the same in all rows, or random.
+const WORTH_COMPRESSING: f64 = 0.9;
+
 /// A column on its way.
 pub(super) struct Chunk {
     column: ColumnDescPtr,
     compressor: zstd::bulk::Compressor<'static>,
-    sink: TrackedWrite<Vec<u8>>,
-    sizes: Sizes,
-    encodings: Vec<PageEncodingStats>,
+    /// Compressed, in their order.
+    pages: Vec<HeldPage>,
+    values: i64,
     column_index: ColumnIndexBuilder,
-    offset_index: OffsetIndexBuilder,
     /// Whether no page's bounds are below those of the page before, and whether none are above.
     is_rising: bool,
     is_falling: bool,
     page_before: Option<(String, String)>,
     bounds: TextBounds,
+}
+
+/// A page that waits for the others.
+struct HeldPage {
+    page: Page,
+    /// Its bytes before it was compressed.
+    plain_bytes: usize,
+    rows: u64,
+}
+
+/// What is written of a column.
+struct Written {
+    sink: TrackedWrite<Vec<u8>>,
+    sizes: Sizes,
+    encodings: Vec<PageEncodingStats>,
+    offset_index: OffsetIndexBuilder,
 }
 
 /// What the pages come to.
@@ -65,7 +85,6 @@ struct Sizes {
     compressed: i64,
     uncompressed: i64,
     rows: u64,
-    values: i64,
     dictionary_at: Option<i64>,
     data_at: Option<i64>,
 }
@@ -76,11 +95,9 @@ impl Chunk {
         Ok(Self {
             column,
             compressor: zstd::bulk::Compressor::new(zstd_level)?,
-            sink: TrackedWrite::new(Vec::new()),
-            sizes: Sizes::default(),
-            encodings: Vec::new(),
+            pages: Vec::new(),
+            values: 0,
             column_index: ColumnIndexBuilder::new(Type::BYTE_ARRAY),
-            offset_index: OffsetIndexBuilder::new(),
             is_rising: true,
             is_falling: true,
             page_before: None,
@@ -105,8 +122,7 @@ impl Chunk {
             encoding: Encoding::PLAIN,
             is_sorted: false,
         };
-        let written = self.write_page(page, bytes.len())?;
-        self.sizes.dictionary_at = Some(signed(written.offset));
+        self.pages.push(HeldPage { page, plain_bytes: bytes.len(), rows: 0 });
         Ok(())
     }
 
@@ -121,32 +137,10 @@ impl Chunk {
             rep_level_encoding: Encoding::RLE,
             statistics: None,
         };
-        let written = self.write_page(page, bytes.len())?;
-        let size = i32::try_from(written.compressed_size);
-        let size =
-            size.map_err(|_too_large| ParquetError::General("a page is over 2 GiB".to_owned()))?;
-        self.offset_index.append_row_count(signed(rows as u64));
-        self.offset_index.append_offset_and_size(signed(written.offset), size);
-        self.sizes.data_at.get_or_insert_with(|| signed(written.offset));
-        self.sizes.rows += rows as u64;
-        self.sizes.values += signed(values as u64);
+        self.pages.push(HeldPage { page, plain_bytes: bytes.len(), rows: rows as u64 });
+        self.values += signed(values as u64);
         self.note_bounds(bounds, nulls);
         Ok(())
-    }
-
-    fn write_page(&mut self, page: Page, bytes: usize) -> Result<PageWriteSpec, ParquetError> {
-        let (page_type, encoding) = (page.page_type(), page.encoding());
-        let page = CompressedPage::new(page, bytes);
-        let written = SerializedPageWriter::new(&mut self.sink).write_page(page)?;
-        self.sizes.compressed += signed(written.compressed_size as u64);
-        self.sizes.uncompressed += signed(written.uncompressed_size as u64);
-        match self.encodings.last_mut() {
-            Some(last) if last.page_type == page_type && last.encoding == encoding => {
-                last.count += 1;
-            }
-            _ => self.encodings.push(PageEncodingStats { page_type, encoding, count: 1 }),
-        }
-        Ok(written)
     }
 
     fn note_bounds(&mut self, bounds: Option<(&str, &str)>, nulls: u64) {
@@ -178,7 +172,9 @@ impl Chunk {
     /// The bytes, what a row group has to know of them, and the bounds of the texts. A column inside of
     /// another has neither bounds nor an index of them.
     pub(super) fn finish(self) -> Result<(Bytes, ColumnCloseResult, TextBounds), ParquetError> {
-        let Self { column, sink, sizes, encodings, mut column_index, bounds, .. } = self;
+        let Self { column, pages, values, mut column_index, bounds, .. } = self;
+        let (compression, written) = Written::of(pages)?;
+        let Written { sink, sizes, encodings, offset_index } = written;
         let has_bounds = column.path().parts().len() == 1;
         let order = match (self.is_rising, self.is_falling) {
             (true, _) => BoundaryOrder::ASCENDING,
@@ -186,15 +182,14 @@ impl Chunk {
             (false, false) => BoundaryOrder::UNORDERED,
         };
         column_index.set_boundary_order(order);
-        let level = ZstdLevel::default();
         let used = encodings.iter().map(|pages| pages.encoding).chain([Encoding::RLE]);
         let mut metadata = ColumnChunkMetaData::builder(column)
-            .set_compression(Compression::ZSTD(level))
+            .set_compression(compression)
             .set_encodings(used.collect())
             .set_page_encoding_stats(encodings)
             .set_total_compressed_size(sizes.compressed)
             .set_total_uncompressed_size(sizes.uncompressed)
-            .set_num_values(sizes.values)
+            .set_num_values(values)
             .set_data_page_offset(sizes.data_at.unwrap_or(0))
             .set_dictionary_page_offset(sizes.dictionary_at);
         if has_bounds {
@@ -207,9 +202,88 @@ impl Chunk {
             metadata: metadata.build()?,
             bloom_filter: None,
             column_index: if has_bounds { Some(column_index.build()?) } else { None },
-            offset_index: Some(self.offset_index.build()),
+            offset_index: Some(offset_index.build()),
         };
         Ok((bytes, closed, bounds))
+    }
+}
+
+impl HeldPage {
+    /// The page before it was compressed.
+    fn plain(self) -> Result<Self, ParquetError> {
+        let bytes = zstd::bulk::decompress(self.page.buffer(), self.plain_bytes)?;
+        let page = match self.page {
+            Page::DictionaryPage { num_values, encoding, is_sorted, .. } => {
+                Page::DictionaryPage { buf: bytes.into(), num_values, encoding, is_sorted }
+            }
+            Page::DataPage {
+                num_values,
+                encoding,
+                def_level_encoding,
+                rep_level_encoding,
+                statistics,
+                ..
+            } => Page::DataPage {
+                buf: bytes.into(),
+                num_values,
+                encoding,
+                def_level_encoding,
+                rep_level_encoding,
+                statistics,
+            },
+            other @ Page::DataPageV2 { .. } => other,
+        };
+        Ok(Self { page, ..self })
+    }
+}
+
+impl Written {
+    /// Writes pages as they are held, or without compression where it is not worth it.
+    fn of(pages: Vec<HeldPage>) -> Result<(Compression, Self), ParquetError> {
+        let compressed: usize = pages.iter().map(|held| held.page.buffer().len()).sum();
+        let plain: usize = pages.iter().map(|held| held.plain_bytes).sum();
+        let is_worth_it = (compressed as f64) < WORTH_COMPRESSING * plain as f64;
+        let mut written = Self {
+            sink: TrackedWrite::new(Vec::new()),
+            sizes: Sizes::default(),
+            encodings: Vec::new(),
+            offset_index: OffsetIndexBuilder::new(),
+        };
+        for held in pages {
+            written.write(if is_worth_it { held } else { held.plain()? })?;
+        }
+        let zstd = Compression::ZSTD(ZstdLevel::default());
+        Ok((if is_worth_it { zstd } else { Compression::UNCOMPRESSED }, written))
+    }
+
+    fn write(
+        &mut self,
+        HeldPage { page, plain_bytes, rows }: HeldPage,
+    ) -> Result<(), ParquetError> {
+        let (page_type, encoding) = (page.page_type(), page.encoding());
+        let page = CompressedPage::new(page, plain_bytes);
+        let written = SerializedPageWriter::new(&mut self.sink).write_page(page)?;
+        self.sizes.compressed += signed(written.compressed_size as u64);
+        self.sizes.uncompressed += signed(written.uncompressed_size as u64);
+        match self.encodings.last_mut() {
+            Some(last) if last.page_type == page_type && last.encoding == encoding => {
+                last.count += 1;
+            }
+            _ => self.encodings.push(PageEncodingStats { page_type, encoding, count: 1 }),
+        }
+        let at = signed(written.offset);
+        if page_type == PageType::DICTIONARY_PAGE {
+            self.sizes.dictionary_at = Some(at);
+            return Ok(());
+        }
+        let size = i32::try_from(written.compressed_size);
+        let size =
+            size.map_err(|_too_large| ParquetError::General("a page is over 2 GiB".to_owned()))?;
+        self.offset_index.append_row_count(signed(rows));
+        self.offset_index.append_offset_and_size(at, size);
+        self.sizes.data_at.get_or_insert(at);
+        self.sizes.rows += rows;
+        Ok(())
     }
 }
 

@@ -18,10 +18,11 @@ use super::chunk::Chunk;
 use super::column::{ColumnRows, Encoded, encoded_texts};
 use super::distinct::Order;
 use super::spool::{Spool, Spooled};
-use super::{RowAt, Target, WriteError, Writing, WrittenFile, group_rows, properties};
+use super::{PAGE_ROWS, RowAt, Target, WriteError, Writing, WrittenFile, group_rows, properties};
 use crate::delta::statistics::RowStatistics;
 use crate::place::Place;
-use crate::schema::Table;
+use crate::schema::{Kind, Table};
+use crate::trace_pages::TracePages;
 
 /// Texts of a column that are in memory at once, of all rows of a row group. (Tests have few rows.)
 const TEXT_BYTES_MAX: usize = if cfg!(test) { 4 << 20 } else { 32 << 20 };
@@ -34,6 +35,8 @@ pub(crate) struct MergedFile {
     leaves: Vec<Vec<ColumnDescPtr>>,
     properties: WriterProperties,
     statistics: RowStatistics,
+    /// Of spans.
+    trace_pages: Option<TracePages>,
     spool: Spool,
     /// What is there of each row group.
     groups: Vec<Vec<Waiting>>,
@@ -107,6 +110,7 @@ impl MergedFile {
             leaves: super::leaves(table)?,
             properties: properties(table, rows, Writing::Compaction)?,
             statistics: RowStatistics::new(table),
+            trace_pages: (table == Table::Spans).then(|| TracePages::new(PAGE_ROWS)),
             spool: Spool::new(folder, place.room().clone()),
             groups: (0..groups).map(|_| Vec::new()).collect(),
         })
@@ -117,7 +121,7 @@ impl MergedFile {
         group_rows(self.table)
     }
 
-    /// Writes a column of a row group, whose rows come in parts. Texts are held until all are there, since what
+    /// Writes a column of a row group, whose rows come in parts of a page, as the last one may not be. Texts are held until all are there, since what
     /// repeats is written once; where they are too many, each is written where it stands.
     pub(crate) fn write(
         &mut self,
@@ -188,8 +192,14 @@ impl MergedFile {
     ) -> Result<(), WriteError> {
         let (column, field) = (&self.table.columns()[position], self.schema.field(position));
         let mut writers = self.writers_of(position)?.create_column_writers(group)?;
+        let pages = self.trace_pages.as_mut().filter(|_| column.kind == Kind::TraceId);
+        let mut pages = pages.map(TracePages::next_row_group);
         for part in parts {
             let ColumnPart { arrays, rows } = &part?;
+            if let Some(pages) = &mut pages {
+                let arrays: Vec<_> = arrays.iter().map(|ids| ids.as_binary::<i32>()).collect();
+                pages.add(rows.iter().map(|(array, row)| arrays[*array].value(*row)))?;
+            }
             let rows = ColumnRows { column, arrays, order: &Order::unknown(rows) };
             rows.write(field, &mut writers, &mut self.statistics)?;
         }
@@ -223,6 +233,11 @@ impl MergedFile {
                 encoded.append(&mut out)?;
             }
             out.close()?;
+        }
+        if let Some(pages) = self.trace_pages {
+            let (bits, metadata) = pages.finish(writer.bytes_written());
+            writer.write_all(&bits)?;
+            writer.append_key_value_metadata(metadata);
         }
         let file = writer.into_inner()?;
         target.finish(file, self.rows as u64, self.statistics)

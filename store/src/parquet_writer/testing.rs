@@ -8,7 +8,7 @@ use arrow::array::{
     StringBuilder, TimestampMicrosecondArray,
 };
 use arrow::compute::concat_batches;
-use arrow::datatypes::Field;
+use arrow::datatypes::{Field, Schema};
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
@@ -112,7 +112,8 @@ pub(crate) fn content(file: File) -> Content {
     let index = parquet.column_index().unwrap().iter().flatten();
     let columns = parquet.row_groups().iter().flat_map(RowGroupMetaData::columns);
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
-    let schema = Arc::clone(builder.schema());
+    // What a file has beside its rows is metadata of their schema.
+    let schema = Arc::new(Schema::new(builder.schema().fields().clone()));
     let read: Vec<_> = builder.build().unwrap().map(Result::unwrap).collect();
     Content {
         rows: concat_batches(&schema, &read).unwrap(),

@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use arrow::array::AsArray;
+use parquet::bloom_filter::Sbbf;
 use proptest::prelude::*;
 
 use super::super::{rewrite_columns, rewrite_rows};
@@ -8,6 +10,7 @@ use crate::parquet_writer::testing::{Shape, content, rows};
 use crate::parquet_writer::{WrittenFile, write_partitions};
 use crate::place::Place;
 use crate::schema::Table;
+use crate::trace_pages::PageFilters;
 
 /// Merges the files of each batch by row and by column, and compares what came out. Where texts are too many
 /// for a dictionary, the library's writer learns that in the middle of a page.
@@ -75,6 +78,40 @@ fn many_rows_and_texts_without_a_dictionary_and_more_of_them_than_are_held_are_m
             Shape { seed: 7, batches: 3, rows: rows_of_batch, texts, longer_by, attributes_max: 2 };
         compare(Table::SpanEvents, &rows(Table::SpanEvents, shape), has_dictionaries);
     }
+}
+
+#[test]
+fn each_page_of_merged_spans_has_a_filter_of_its_traces() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::folder(folder.path(), true).unwrap();
+    let shape =
+        Shape { seed: 3, batches: 2, rows: 9_000, texts: 9, longer_by: 0, attributes_max: 1 };
+    let written = rows(Table::Spans, shape).into_iter();
+    let written = written.flat_map(|rows| write_partitions(&place, Table::Spans, &[rows]).unwrap());
+    let path_of = |file: &WrittenFile| folder.path().join(&file.data.path);
+    let files = written.filter(|file| file.data.date == 20_000);
+    let files = files.map(|file| (file.data.clone(), File::open(path_of(&file)).unwrap()));
+    let wanted = Arc::new(());
+    let merged =
+        rewrite_columns(&place, Table::Spans, 20_000, files.collect(), &Arc::downgrade(&wanted));
+    let path = path_of(&merged.unwrap()[0]);
+    let bytes = std::fs::read(&path).unwrap();
+    let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(&path).unwrap()).unwrap();
+    let filters = PageFilters::of(reader.metadata()).unwrap();
+    let [pages] = &filters.row_groups[..] else { panic!("{filters:?}") };
+    assert_eq!((filters.page_rows, pages.len() > 1), (4_096, true));
+    let mut row = 0;
+    for rows in reader.build().unwrap() {
+        let ids = rows.unwrap().column_by_name("trace_id").unwrap().as_binary::<i32>().clone();
+        for id in ids.iter().flatten() {
+            let page = pages[row / filters.page_rows].clone();
+            let place = |at: u64| usize::try_from(at).unwrap();
+            let filter = Sbbf::new(&bytes[place(page.start)..place(page.end)]);
+            assert!(filter.check(id), "row {row}");
+            row += 1;
+        }
+    }
+    assert!(row > filters.page_rows);
 }
 
 #[test]
