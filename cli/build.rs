@@ -1,5 +1,4 @@
 //! Compiles `src/allocator.c` into the binary.
-#![expect(clippy::print_stdout, reason = "how a build script talks to cargo")]
 
 fn main() {
     println!("cargo:rerun-if-changed=src/allocator.c");

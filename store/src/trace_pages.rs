@@ -4,7 +4,7 @@
 //! and the row group's own filter says no more than that. The ids of all of its rows would have to be read.
 //!
 //! Filters stand between the last row group and the footer of a file that compaction wrote, where readers that
-//! do not know them find nothing. The footer's key-value metadata says where under [`KEY`]: rows of a page,
+//! do not know them find nothing. The footer's key-value metadata says where: rows of a page,
 //! the offset of the first filter, then for each row group a digit for each of its pages: the filter has
 //! two to the power of the digit times 32 bytes. They follow each other without anything in between.
 //!
@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use parquet::bloom_filter::Sbbf;
 use parquet::errors::Result;
-use parquet::file::metadata::{KeyValue, ParquetMetaData};
+use parquet::file::metadata::{KeyValue, ParquetMetaData, RowGroupMetaData};
 
 /// Name of the metadata.
 const KEY: &str = "upriver.trace_id.pages";
@@ -84,7 +84,7 @@ impl PageFilters {
         let fits = |(pages, rows): (&Vec<_>, i64)| {
             usize::try_from(rows).is_ok_and(|rows| rows.div_ceil(filters.page_rows) == pages.len())
         };
-        let rows = footer.row_groups().iter().map(|row_group| row_group.num_rows());
+        let rows = footer.row_groups().iter().map(RowGroupMetaData::num_rows);
         let is_whole = filters.row_groups.len() == footer.num_row_groups()
             && filters.row_groups.iter().zip(rows).all(fits);
         is_whole.then_some(filters)

@@ -1,11 +1,14 @@
 //! Whether tables are what they should be: every file is read again and compared with what the table's
 //! log says of it, minutes are compared with the rows that they were rolled up from, and hours with minutes.
 
+mod pages;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::{BooleanArray, RecordBatch};
 use arrow::compute::{concat_batches, filter_record_batch};
 
+use self::pages::PageCheck;
 use crate::compact::{local_copy, rows_in_order};
 use crate::delta::TableHandle;
 use crate::delta::statistics::{RowStatistics, date_text, order};
@@ -124,6 +127,8 @@ struct Content {
     served: i64,
     /// Samples and the sum of their values, by rows of `profile_samples` or `profile_minutes`.
     samples: (i64, i128),
+    /// Spans that a lookup of their trace would not find.
+    not_found: u64,
 }
 
 /// Reads a file; that its rows are in order is found out on the way.
@@ -137,10 +142,12 @@ async fn read_file(
     let read = tokio::task::spawn_blocking(move || {
         let mut content = Content::default();
         let mut statistics = RowStatistics::new(table);
+        let mut pages = PageCheck::of(&input)?;
         for rows in rows_in_order(table, &file, input)? {
             let rows = rows?;
             content.rows += rows.num_rows() as u64;
             statistics.add(&rows);
+            pages.iter_mut().try_for_each(|pages| pages.add(&rows))?;
             if let Some(until) = hours_until {
                 add(&mut content.hours, table, hours_before(table, &rows, until)?)?;
             }
@@ -177,6 +184,7 @@ async fn read_file(
             }
         }
         content.statistics = statistics.finish();
+        content.not_found = pages.map_or(0, |pages| pages.missing());
         Ok(content)
     });
     read.await.map_err(|_ended| WriteError::GivenUp)?
@@ -250,6 +258,10 @@ impl Sums {
         if read.rows != file.rows {
             let (path, rows, logged) = (&file.path, read.rows, file.rows);
             found.problem(format!("{path} holds {rows} rows where the log says {logged}"));
+        }
+        if read.not_found > 0 {
+            let (path, rows) = (&file.path, read.not_found);
+            found.problem(format!("{path}: a lookup by trace would miss {rows} of its rows"));
         }
         for (column, logged) in file.statistics.iter() {
             let actual = read.statistics.get(column).cloned().unwrap_or_default();

@@ -12,7 +12,7 @@ use datafusion::common::pruning::PruningStatistics;
 use datafusion::common::{Column, DFSchema};
 use datafusion::error::Result;
 use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{Expr, Operator};
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator};
 use datafusion::physical_optimizer::pruning::PruningPredicateBuilder;
 use datafusion::scalar::ScalarValue;
 use upriver_store::snapshot::DataFile;
@@ -62,18 +62,25 @@ fn candidates<'a, T>(
 
 /// The ids of the single traces that the filters ask for, if that is what they do.
 pub(super) fn trace_ids(filters: &[Expr]) -> Option<Vec<&[u8]>> {
-    filters.iter().find_map(|filter| match filter {
-        Expr::BinaryExpr(comparison) if comparison.op == Operator::Eq => {
-            match (&*comparison.left, &*comparison.right) {
-                (column, id) | (id, column) if is_trace_id(column) => Some(vec![literal(id)?]),
-                _ => None,
-            }
+    filters.iter().find_map(trace_ids_of)
+}
+
+/// A short list of ids comes as alternatives.
+fn trace_ids_of(filter: &Expr) -> Option<Vec<&[u8]>> {
+    match filter {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => match (&**left, &**right)
+        {
+            (column, id) | (id, column) if is_trace_id(column) => Some(vec![literal(id)?]),
+            _ => None,
+        },
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Or, right }) => {
+            Some([trace_ids_of(left)?, trace_ids_of(right)?].concat())
         }
         Expr::InList(list) if !list.negated && is_trace_id(&list.expr) => {
             list.list.iter().map(literal).collect()
         }
         _ => None,
-    })
+    }
 }
 
 fn is_trace_id(expression: &Expr) -> bool {

@@ -167,6 +167,13 @@ async fn a_trace_is_found_by_bloom_filters() {
     assert_eq!(files_of(&session, &list).await, 2);
     let unknown = "SELECT * FROM spans WHERE trace_id = '000000000000000000000000000000ff'";
     assert_eq!(files_of(&session, unknown).await, 0);
+    let (some, other) = (shop::trace_id(3), shop::trace_id(100));
+    let either = format!("SELECT * FROM spans WHERE trace_id = '{some}' OR duration_ns > 0");
+    assert_eq!(files_of(&session, &either).await, 21, "any row may be asked for");
+    let two = format!(
+        "SELECT count(*) AS found FROM spans WHERE '{some}' = trace_id OR trace_id = '{other}'"
+    );
+    assert!(text(&session, &two).await.contains("| 6 "), "three spans each");
 }
 
 #[tokio::test]

@@ -197,7 +197,7 @@ impl MergedFile {
         for part in parts {
             let ColumnPart { arrays, rows } = &part?;
             if let Some(pages) = &mut pages {
-                let arrays: Vec<_> = arrays.iter().map(|ids| ids.as_binary::<i32>()).collect();
+                let arrays: Vec<_> = arrays.iter().map(AsArray::as_binary::<i32>).collect();
                 pages.add(rows.iter().map(|(array, row)| arrays[*array].value(*row)))?;
             }
             let rows = ColumnRows { column, arrays, order: &Order::unknown(rows) };

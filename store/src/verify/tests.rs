@@ -1,11 +1,18 @@
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+use std::ops::Range;
+
+use parquet::file::metadata::ParquetMetaDataReader;
 
 use super::*;
+use crate::compact::{Selection, compact};
 use crate::delta::TableHandle;
 use crate::maintenance::hours::roll_up;
 use crate::testing::{Span, spans};
 use crate::time::UnixNanos;
 use crate::trace_index::TraceIndex;
+use crate::trace_pages::PageFilters;
 
 const HOUR: i64 = 3_600_000_000_000;
 
@@ -134,6 +141,26 @@ async fn files_that_are_gone_or_others_are_found() {
     std::fs::remove_file(table.join(second)).unwrap();
     let found = problems(&options).await;
     assert!(found[&Table::Spans].iter().any(|p| p.starts_with(second.as_str())), "{found:?}");
+}
+
+#[tokio::test]
+async fn traces_that_a_lookup_would_miss_are_found() {
+    let (folder, options) = folder(&[of_day(1), of_day(1), of_day(2)]).await;
+    let place = DataFolder::new(&options).unwrap().table(Table::Spans);
+    let mut handle = TableHandle::open_or_create(&place, Table::Spans).await.unwrap();
+    handle.commit(vec![of_day(1)], &[]).await.unwrap();
+    compact(&mut handle, Selection::All, &|_| true).await.unwrap();
+    assert_eq!(problems(&options).await[&Table::Spans], Vec::<String>::new());
+    let merged = handle.files().iter().find(|file| file.rows == 6).unwrap().path.clone();
+    let path = folder.path().join("default/spans").join(&merged);
+    let footer = ParquetMetaDataReader::new().parse_and_finish(&File::open(&path).unwrap());
+    let filters = PageFilters::of(&footer.unwrap()).unwrap().row_groups.concat();
+    let [Range { start, end }] = filters[..] else { panic!("{filters:?}") };
+    let mut file = File::options().write(true).open(&path).unwrap();
+    file.seek(SeekFrom::Start(start)).unwrap();
+    file.write_all(&vec![0; usize::try_from(end - start).unwrap()]).unwrap();
+    let expected = format!("{merged}: a lookup by trace would miss 6 of its rows");
+    assert_eq!(problems(&options).await[&Table::Spans], [expected]);
 }
 
 #[test]

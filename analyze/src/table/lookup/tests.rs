@@ -197,6 +197,7 @@ fn each_partition_gets_as_many_row_groups_and_each_row_group_is_in_one() {
 #[test]
 fn the_parts_of_a_file_are_all_of_it() {
     let groups = shares(&[candidate("a", 9, &[2, 3, 8])], 2);
-    let ranges: Vec<_> = groups.iter().flat_map(FileGroup::iter).map(|f| f.range()).collect();
+    let ranges: Vec<_> =
+        groups.iter().flat_map(FileGroup::iter).map(PartitionedFile::range).collect();
     assert_eq!(ranges, [(0, 804), (804, 1000)]);
 }
