@@ -470,6 +470,23 @@ mod tests {
         assert!(of("time").statistics().is_some());
         assert!(of("attributes.key_value.value").statistics().is_none());
     }
+
+    #[test]
+    fn columns_that_do_not_get_smaller_are_not_compressed() {
+        let names: Vec<_> = (0..500).map(|name| format!("GET /items/{name}")).collect();
+        let all = (1..).zip(&names).map(|(id, name)| Span { name, ..Span::new(1, id, 10 * id) });
+        let all: Vec<_> = all.collect();
+        let file = written(Table::Spans, spans(&all));
+        let is_plain = |path| column(&file, path).compression() == Compression::UNCOMPRESSED;
+        for path in ["rpc_system", "service_name", "span_id", "flags", "links.list.element.span_id"]
+        {
+            assert!(is_plain(path), "{path}");
+        }
+        for path in ["span_name", "trace_id", "start_unix_nano", "duration_ns"] {
+            assert!(!is_plain(path), "{path}");
+        }
+    }
+
     #[test]
     fn sums_of_histograms_are_differences_and_buckets_as_they_are() {
         let rows = spans(&[Span::new(1, 1, 10), Span { duration: 7, ..Span::new(1, 2, 20) }]);

@@ -90,7 +90,7 @@ struct Sizes {
 }
 
 impl Chunk {
-    /// A column of texts, compressed with zstd at this level.
+    /// A column of texts, compressed with zstd at this level where that is worth it.
     pub(super) fn new(column: ColumnDescPtr, zstd_level: i32) -> Result<Self, ParquetError> {
         Ok(Self {
             column,
