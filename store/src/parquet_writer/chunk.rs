@@ -45,7 +45,7 @@ pub(super) struct PageContent<'a> {
 
 /// Of a column that zstd makes smaller by less than a tenth the pages are written as they are. A reader makes
 /// itself a compressor and a decompressor for each column of each row group, which is a fifth of the processor
-/// time of looking up a trace, and half of a span's columns are empty, the same in all rows, or random.
+/// time of looking up a trace, and two in five of a span's columns are empty, the same in all rows, or random.
 const WORTH_COMPRESSING: f64 = 0.9;
 
 /// A column on its way.
