@@ -9,12 +9,15 @@
 use std::sync::LazyLock;
 
 mod column;
+mod encoding;
 mod received;
+mod state;
 #[cfg(test)]
 mod tests;
 
 pub use column::{HistogramBuilder, HistogramColumn, data_type};
 pub use received::{Buckets, Received};
+pub use state::{StateBuilder, StateColumn};
 
 /// Scale of every histogram that Upriver records itself: buckets 2.2 % wide, so a percentile is
 /// within 2.2 % of the exact one.
@@ -41,6 +44,20 @@ pub struct Histogram {
     /// Counts of consecutive buckets.
     pub counts: Vec<i64>,
 }
+
+/// A histogram but for its buckets.
+#[derive(Clone, Copy, Debug)]
+struct Outline {
+    count: i64,
+    sum: i64,
+    min: i64,
+    max: i64,
+    scale: i64,
+    zero_count: i64,
+}
+
+/// Index and count.
+type Bucket = (i64, i64);
 
 impl Default for Histogram {
     fn default() -> Self {
@@ -100,43 +117,60 @@ impl Histogram {
         if other.count == 0 {
             return;
         }
+        self.add_outline(other.outline());
+        let holds_values = |count: &i64| *count != 0;
+        let Some(first) = other.counts.iter().position(holds_values) else { return };
+        let length = other.counts.iter().rposition(holds_values).unwrap_or(first) + 1 - first;
+        let (counts, index) = (&other.counts[first..first + length], other.offset + first as i64);
+        let shift = other.scale - self.scale;
+        if shift == 0 {
+            let counters = self.counters(index, index + length as i64 - 1);
+            for (counter, count) in counters.iter_mut().zip(counts) {
+                *counter = counter.saturating_add(*count);
+            }
+            return;
+        }
+        for (index, count) in (index..).zip(counts).filter(|(_, count)| **count != 0) {
+            let counter = self.bucket(index >> shift);
+            *counter = counter.saturating_add(*count);
+        }
+    }
+
+    /// Adds a histogram's values; its buckets rise.
+    fn add(&mut self, outline: Outline, buckets: &[Bucket]) {
+        self.add_outline(outline);
+        let (Some((first, _)), Some((last, _))) = (buckets.first(), buckets.last()) else { return };
+        let shift = outline.scale - self.scale;
+        let low = first >> shift;
+        let counters = self.counters(low, last >> shift);
+        for (index, count) in buckets {
+            let place = usize::try_from((index >> shift) - low).ok();
+            if let Some(counter) = place.and_then(|place| counters.get_mut(place)) {
+                *counter = counter.saturating_add(*count);
+            }
+        }
+    }
+
+    /// Adds all but the buckets, which go to the coarser of the two scales.
+    fn add_outline(&mut self, other: Outline) {
         self.count = self.count.saturating_add(other.count);
         self.sum = self.sum.saturating_add(other.sum);
         self.min = self.min.min(other.min);
         self.max = self.max.max(other.max);
         self.zero_count = self.zero_count.saturating_add(other.zero_count);
         self.downscale_to(other.scale);
-        let shift = other.scale - self.scale;
-        for (i, count) in other.counts.iter().enumerate().filter(|(_, count)| **count != 0) {
-            let counter = self.bucket((other.offset + i as i64) >> shift);
-            *counter = counter.saturating_add(*count);
-        }
+    }
+
+    fn outline(&self) -> Outline {
+        let Self { count, sum, min, max, scale, zero_count, .. } = *self;
+        Outline { count, sum, min, max, scale, zero_count }
     }
 
     /// The value below which the fraction `q` (0 to 1) of the values lies: the smallest value whose
     /// rank is at least `q * count`, interpolated geometrically inside its bucket and held between
     /// minimum and maximum. `None` when empty.
     pub fn quantile(&self, q: f64) -> Option<f64> {
-        if self.count == 0 {
-            return None;
-        }
-        let rank = (q.clamp(0.0, 1.0) * self.count as f64).max(1.0);
-        if rank <= self.zero_count as f64 {
-            return Some(0.0);
-        }
-        #[expect(clippy::cast_possible_truncation, reason = "whole, and at most the count")]
-        let wanted = rank.ceil() as i64;
-        let mut below = self.zero_count;
-        for (i, count) in self.counts.iter().enumerate() {
-            let through = below.saturating_add(*count);
-            if through >= wanted && *count > 0 {
-                let within = (rank - below as f64) / *count as f64;
-                let value = self.bound((self.offset + i as i64) as f64 + within);
-                return Some(value.clamp(self.min as f64, self.max as f64));
-            }
-            below = through;
-        }
-        Some(self.max as f64)
+        self.outline().quantile((self.offset..).zip(self.counts.iter().copied()), q)
     }
 
     /// The fraction of values above `threshold`, interpolated inside the threshold's bucket. `None`
@@ -151,8 +185,11 @@ impl Histogram {
         if threshold >= self.max as f64 {
             return Some(0.0);
         }
-        let position =
-            if threshold > 0.0 { threshold.log2() * 2f64.powi(self.scale_i32()) } else { f64::MIN };
+        let position = if threshold > 0.0 {
+            threshold.log2() * self.outline().buckets_per_octave()
+        } else {
+            f64::MIN
+        };
         let above: f64 = self
             .counts
             .iter()
@@ -180,13 +217,8 @@ impl Histogram {
         (self.count > 0).then(|| self.sum as f64 / self.count as f64)
     }
 
-    /// The upper bound of the bucket before `position`; fractions interpolate geometrically.
     fn bound(&self, position: f64) -> f64 {
-        (position / 2f64.powi(self.scale_i32())).exp2()
-    }
-
-    fn scale_i32(&self) -> i32 {
-        i32::try_from(self.scale).unwrap_or(0)
+        self.outline().bound(position)
     }
 
     fn downscale_to(&mut self, scale: i64) {
@@ -228,6 +260,41 @@ impl Histogram {
             self.counts.resize(position + 1, 0);
         }
         &mut self.counts[position]
+    }
+}
+
+impl Outline {
+    /// [`Histogram::quantile`], of buckets that rise.
+    fn quantile(self, buckets: impl Iterator<Item = Bucket>, q: f64) -> Option<f64> {
+        if self.count == 0 {
+            return None;
+        }
+        let rank = (q.clamp(0.0, 1.0) * self.count as f64).max(1.0);
+        if rank <= self.zero_count as f64 {
+            return Some(0.0);
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "whole, and at most the count")]
+        let wanted = rank.ceil() as i64;
+        let mut below = self.zero_count;
+        for (index, count) in buckets {
+            let through = below.saturating_add(count);
+            if through >= wanted && count > 0 {
+                let within = (rank - below as f64) / count as f64;
+                let value = self.bound(index as f64 + within);
+                return Some(value.clamp(self.min as f64, self.max as f64));
+            }
+            below = through;
+        }
+        Some(self.max as f64)
+    }
+
+    /// The upper bound of the bucket before `position`; fractions interpolate geometrically.
+    fn bound(self, position: f64) -> f64 {
+        (position / self.buckets_per_octave()).exp2()
+    }
+
+    fn buckets_per_octave(self) -> f64 {
+        2f64.powi(i32::try_from(self.scale).unwrap_or(0))
     }
 }
 

@@ -9,7 +9,9 @@ use datafusion::common::internal_err;
 use datafusion::error::Result;
 use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
 use datafusion::scalar::ScalarValue;
-use upriver_store::histogram::{Histogram, HistogramBuilder, HistogramColumn};
+use upriver_store::histogram::{
+    Histogram, HistogramBuilder, HistogramColumn, StateBuilder, StateColumn,
+};
 
 /// What is made of a merged histogram.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +62,22 @@ impl GroupHistograms {
         Ok(())
     }
 
+    fn merge(
+        &mut self,
+        states: &ArrayRef,
+        rows: impl Iterator<Item = (usize, usize)>,
+    ) -> Result<()> {
+        let Some(mut column) = StateColumn::new(states) else {
+            return internal_err!("{} is no state of a histogram", states.data_type());
+        };
+        for (row, group) in rows {
+            if column.merge_into(row, &mut self.groups[group]).is_none() {
+                return internal_err!("the state of a histogram is malformed");
+            }
+        }
+        Ok(())
+    }
+
     fn emit(&mut self, emit_to: EmitTo) -> Vec<Histogram> {
         emit_to.take_needed(&mut self.groups)
     }
@@ -84,7 +102,7 @@ impl GroupsAccumulator for GroupHistograms {
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
-        Ok(vec![column_of(&self.emit(emit_to))])
+        Ok(vec![states_of(&self.emit(emit_to))])
     }
 
     fn merge_batch(
@@ -93,7 +111,8 @@ impl GroupsAccumulator for GroupHistograms {
         group_indices: &[usize],
         total_num_groups: usize,
     ) -> Result<()> {
-        self.update_batch(values, group_indices, None, total_num_groups)
+        self.groups.resize_with(total_num_groups, Histogram::default);
+        self.merge(&values[0], group_indices.iter().copied().enumerate())
     }
 
     fn convert_to_state(
@@ -139,11 +158,11 @@ impl Accumulator for OneHistogram {
     }
 
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
-        Ok(vec![ScalarValue::try_from_array(&column_of(&self.0.groups), 0)?])
+        Ok(vec![ScalarValue::try_from_array(&states_of(&self.0.groups), 0)?])
     }
 
     fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
-        self.update_batch(states)
+        self.0.merge(&states[0], (0..states[0].len()).map(|row| (row, 0)))
     }
 }
 
@@ -153,6 +172,14 @@ fn column_of(histograms: &[Histogram]) -> ArrayRef {
         builder.append(histogram);
     }
     Arc::new(builder.finish())
+}
+
+fn states_of(histograms: &[Histogram]) -> ArrayRef {
+    let mut builder = StateBuilder::default();
+    for histogram in histograms {
+        builder.append(histogram);
+    }
+    builder.finish()
 }
 
 fn floats(values: impl Iterator<Item = Option<f64>>) -> ArrayRef {

@@ -13,7 +13,7 @@ use datafusion::logical_expr::{
     Accumulator, AggregateUDFImpl, ColumnarValue, GroupsAccumulator, Signature, Volatility,
 };
 use datafusion::scalar::ScalarValue;
-use upriver_store::histogram;
+use upriver_store::histogram::{self, StateColumn};
 
 use super::accumulator::{Figure, GroupHistograms, OneHistogram};
 
@@ -152,7 +152,7 @@ impl AggregateUDFImpl for HistogramAggregate {
 
     fn state_fields(&self, arguments: StateFieldsArgs) -> Result<Vec<FieldRef>> {
         let name = format_state_name(arguments.name, "histogram");
-        Ok(vec![Arc::new(Field::new(name, histogram::data_type(), true))])
+        Ok(vec![Arc::new(Field::new(name, StateColumn::TYPE, true))])
     }
 
     fn order_sensitivity(&self) -> AggregateOrderSensitivity {

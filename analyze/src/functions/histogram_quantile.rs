@@ -9,7 +9,7 @@ use datafusion::error::Result;
 use datafusion::logical_expr::{
     ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-use upriver_store::histogram::{Histogram, HistogramColumn};
+use upriver_store::histogram::HistogramColumn;
 
 use super::histogram_aggregate::coerce_histogram;
 
@@ -52,12 +52,7 @@ impl ScalarUDFImpl for HistogramQuantile {
         let quantiles = arrays[1].as_primitive::<Float64Type>();
         let column = HistogramColumn::new(&arrays[0])
             .ok_or_else(|| internal_datafusion_err!("coerced to a histogram"))?;
-        let mut histogram = Histogram::default();
-        let values = quantiles.iter().enumerate().map(|(row, q)| {
-            histogram.clear();
-            column.merge_into(row, &mut histogram);
-            histogram.quantile(q?)
-        });
+        let values = quantiles.iter().enumerate().map(|(row, q)| column.quantile(row, q?));
         let values: Float64Array = values.collect();
         Ok(ColumnarValue::Array(Arc::new(values) as ArrayRef))
     }

@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BinaryArray, Int64Array, StructArray};
+use arrow::array::{ArrayRef, AsArray, BinaryArray, Int64Array, LargeBinaryArray, StructArray};
 use arrow::datatypes::DataType;
 
 use super::*;
@@ -71,6 +71,8 @@ fn buckets_that_cannot_be_are_none() {
     assert_eq!(get(&good).unwrap().counts, [2]);
     assert_eq!(get(&good[..6]), None, "cut off");
     assert_eq!(get(&[12, 8, 12, 0, 140, 1, 2]), None, "a scale that is not kept");
+    assert_eq!(get(&[10, 12, 8, 0, 140, 1, 2]), None, "a minimum above the maximum");
+    assert_eq!(get(&[10, 7, 12, 0, 140, 1, 2]), None, "a minimum below zero");
     assert_eq!(get(&[10, 8, 12, 0, 0xFF, 0xFF, 0xFF, 0xFF, 7, 2]), None, "no such bucket");
     assert_eq!(get(&[0xFF; 12]), None, "no end");
 }
@@ -120,6 +122,22 @@ fn what_others_sent_keeps_its_bounds() {
         let column = builder.finish();
         assert_eq!(HistogramColumn::new(&column).unwrap().get(0).unwrap(), histogram);
     }
+}
+
+#[test]
+fn a_state_that_is_cut_off_is_none() {
+    let mut builder = StateBuilder::default();
+    builder.append(&of(&[1, 2]));
+    let column = builder.finish();
+    let state = column.as_binary::<i64>().value(0);
+    for (bytes, is_read) in
+        [(state, true), (&state[..57], true), (&state[..56], false), (&[], false)]
+    {
+        let column = LargeBinaryArray::from_vec(vec![bytes]);
+        let mut column = StateColumn::new(&column).unwrap();
+        assert_eq!(column.merge_into(0, &mut Histogram::default()).is_some(), is_read);
+    }
+    assert!(StateColumn::new(&Int64Array::from(vec![1])).is_none());
 }
 
 #[test]
@@ -176,6 +194,44 @@ proptest! {
     }
 
     #[test]
+    fn a_stored_quantile_is_the_histogram_s(
+        values in prop::collection::vec(prop_oneof![0i64..3, 0i64..1000, 0i64..i64::MAX], 1..40), q in 0.0f64..=1.0,
+    ) {
+        let mut coarse = of(&values);
+        coarse.downscale_to(2);
+        for histogram in [of(&values), coarse] {
+            let mut builder = HistogramBuilder::default();
+            builder.append(&histogram);
+            let array = builder.finish();
+            prop_assert_eq!(HistogramColumn::new(&array).unwrap().quantile(0, q), histogram.quantile(q));
+        }
+    }
+
+    #[test]
+    fn a_state_adds_what_it_was_built_from(
+        left in prop::collection::vec(0i64..i64::MAX, 0..40),
+        right in prop::collection::vec(0i64..1000, 0..40),
+        factor in prop_oneof![Just(1i64), Just(200), Just(1 << 20), Just(1 << 40)],
+        scale in -2i64..=SCALE,
+    ) {
+        let mut histogram = of(&left);
+        for count in &mut histogram.counts {
+            *count *= factor;
+        }
+        histogram.downscale_to(scale);
+        let mut builder = StateBuilder::default();
+        builder.append(&histogram);
+        builder.append(&Histogram::default());
+        let array = builder.finish();
+        let mut column = StateColumn::new(&array).unwrap();
+        let (mut merged, mut read) = (of(&right), of(&right));
+        merged.merge(&histogram);
+        prop_assert_eq!(column.merge_into(0, &mut read), Some(()));
+        prop_assert_eq!(column.merge_into(1, &mut read), Some(()));
+        prop_assert_eq!(read, merged);
+    }
+
+    #[test]
     fn any_bytes_are_a_histogram_or_none(
         count in any::<i64>(), sum in any::<i64>(), bytes in prop::collection::vec(any::<u8>(), 0..40),
     ) {
@@ -185,6 +241,7 @@ proptest! {
         column.merge_into(0, &mut all);
         prop_assert!(all.counts.len() < 10_000, "{} buckets", all.counts.len());
         if let Some(histogram) = column.get(0) {
+            prop_assert_eq!(column.quantile(0, 0.5), histogram.quantile(0.5));
             prop_assert_eq!((histogram.count, histogram.sum), (count, sum));
         }
     }
