@@ -21,6 +21,7 @@ mod hex;
 pub mod http;
 pub mod literal;
 mod rows_read;
+mod selectivity;
 pub mod session;
 mod table;
 mod table_functions;

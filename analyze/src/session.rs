@@ -39,7 +39,7 @@ use crate::rows_read;
 use crate::table::StoreTable;
 use crate::trace_ids::HexadecimalIds;
 use crate::views::TablesAndViews;
-use crate::{table_functions, views};
+use crate::{selectivity, table_functions, views};
 
 /// Footers of Parquet files kept between queries; DataFusion's 50 MB hold some hundred of them.
 const METADATA_CACHE_BYTES: usize = 256 << 20;
@@ -291,6 +291,7 @@ fn state(
         .with_runtime_env(Arc::clone(runtime.environment()))
         .with_default_features()
         .with_analyzer_rules(analyzer)
+        .with_statistics_registry(selectivity::estimates())
         .build();
     state.table_factories_mut().clear();
     functions::register(&mut state)?;
@@ -324,6 +325,7 @@ fn config(options: &SessionOptions) -> SessionConfig {
     let settings = config.options_mut();
     settings.execution.time_zone = Some("UTC".to_owned());
     settings.sql_parser.dialect = Dialect::PostgreSQL;
+    settings.optimizer.use_statistics_registry = true;
     // The smaller side of a join is held once rather than both sides copied by hash: a fifth to a quarter
     // less processor time for the calls of a route, measured on five million spans.
     settings.optimizer.hash_join_single_partition_threshold = JOIN_SIDE_BYTES;

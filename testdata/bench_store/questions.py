@@ -57,16 +57,19 @@ def upriver(trace, route):
           GROUP BY client_service, server_service, operation
         ) ORDER BY ratio DESC LIMIT 50"""
     shares = f"""
-        WITH roots AS (
-          SELECT trace_id, duration_ns FROM spans
-          WHERE span_name = '{route}' AND span_kind = 'SERVER' AND parent_span_id IS NULL AND {last_hours}
+        WITH edges AS (
+          SELECT parent_service, parent_name, service_name, span_name, count(*) AS spans, sum(duration_ns) AS total
+          FROM spans
+          WHERE trace_id IN (
+              SELECT trace_id FROM spans
+              WHERE span_name = '{route}' AND span_kind = 'SERVER' AND parent_span_id IS NULL AND {last_hours}
+            )
+            AND time >= {ago('2 hours')} AND time < TIMESTAMP '{NOW}' + INTERVAL '1 minute'
+          GROUP BY parent_service, parent_name, service_name, span_name
         )
-        SELECT parent_service, parent_name, service_name, span_name, count(*) AS spans,
-          sum(spans.duration_ns) * 1.0 / (SELECT sum(duration_ns) FROM roots) AS share
-        FROM roots JOIN spans ON spans.trace_id = roots.trace_id
-        WHERE parent_name IS NOT NULL
-          AND time >= {ago('2 hours')} AND time < TIMESTAMP '{NOW}' + INTERVAL '1 minute'
-        GROUP BY parent_service, parent_name, service_name, span_name ORDER BY share DESC"""
+        SELECT parent_service, parent_name, service_name, span_name, spans, share FROM (
+          SELECT *, total * 1.0 / sum(total) FILTER (WHERE parent_name IS NULL) OVER () AS share FROM edges
+        ) WHERE parent_name IS NOT NULL ORDER BY share DESC"""
     one_trace = f"SELECT * FROM spans WHERE trace_id = '{trace}' ORDER BY time"
     events = f"SELECT * FROM span_events WHERE trace_id = '{trace}' ORDER BY time"
     return [

@@ -8,7 +8,8 @@ use arrow::util::pretty::pretty_format_batches;
 use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::datasource::physical_plan::{FileGroup, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
-use datafusion::physical_plan::{ExecutionPlan, collect};
+use datafusion::physical_plan::joins::HashJoinExec;
+use datafusion::physical_plan::{ExecutionPlan, collect, displayable};
 use datafusion_proto::bytes::{physical_plan_from_bytes, physical_plan_to_bytes};
 use upriver_analyze::{Session, SessionOptions};
 use upriver_store::schema::Table;
@@ -190,6 +191,40 @@ async fn filters_are_evaluated_while_decoding_for_lookups_only() {
     );
     assert!(has_filter("duration_ns > 1").await);
     assert!(has_filter(&format!("trace_id <> '{}'", shop::trace_id(1))).await);
+}
+
+/// What a join holds in memory, as text.
+fn held(plan: &dyn ExecutionPlan) -> Option<String> {
+    if let Some(join) = plan.downcast_ref::<HashJoinExec>() {
+        return Some(displayable(join.left().as_ref()).indent(false).to_string());
+    }
+    plan.children().iter().find_map(|child| held(child.as_ref()))
+}
+
+#[tokio::test]
+async fn a_join_holds_the_rows_of_the_narrower_condition() {
+    let data = tempfile::tempdir().unwrap();
+    let session = session(committed(data.path()));
+    let time = "time >= '2026-01-08T10:05:20Z' AND time < '2026-01-08T10:05:25Z'";
+    let checkouts =
+        format!("SELECT trace_id FROM spans WHERE span_name = 'POST /checkout' AND {time}");
+    let some_kind = "parent_name IS NOT NULL";
+    for sql in [
+        format!("SELECT span_id FROM spans WHERE trace_id IN ({checkouts}) AND {time}"),
+        format!(
+            "SELECT span_id FROM spans JOIN ({checkouts}) c ON spans.trace_id = c.trace_id WHERE {time}"
+        ),
+        format!(
+            "SELECT span_id FROM ({checkouts}) c JOIN spans ON spans.trace_id = c.trace_id WHERE {time}"
+        ),
+        format!(
+            "SELECT span_id FROM spans JOIN ({checkouts}) c ON spans.trace_id = c.trace_id WHERE {some_kind} AND {time}"
+        ),
+    ] {
+        let plan = session.physical_plan(&sql).await.unwrap();
+        let held = held(plan.as_ref()).unwrap_or_else(|| panic!("no join: {sql}"));
+        assert!(held.contains("POST /checkout"), "{sql}: {held}");
+    }
 }
 
 #[tokio::test]
