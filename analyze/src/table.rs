@@ -7,10 +7,12 @@
 mod files;
 mod hot;
 mod lookup;
+mod page_cache;
 mod pruning;
 mod reader;
 mod statistics;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
@@ -34,11 +36,13 @@ pub(crate) struct StoreTable {
     files: Option<FileLocation>,
 }
 
-/// Where a table's files are: a store of the runtime, and the table's folder in it.
+/// Where a table's files are: a store of the runtime, the table's folder in it, and what the store is on this
+/// machine.
 #[derive(Clone, Debug)]
 struct FileLocation {
     store: ObjectStoreUrl,
     folder: &'static str,
+    local: Option<PathBuf>,
 }
 
 impl StoreTable {

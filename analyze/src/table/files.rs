@@ -1,5 +1,6 @@
 //! The committed files: a plain Parquet scan over those that can hold rows of the query.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -30,7 +31,8 @@ pub(super) fn locate(place: &Place, table: Table, runtime: &RuntimeEnv) -> Resul
     if runtime.object_store(&store).is_err() {
         runtime.register_object_store(store.as_ref(), place.objects());
     }
-    Ok(FileLocation { store, folder: table.name() })
+    let local = place.local().map(Path::to_path_buf);
+    Ok(FileLocation { store, folder: table.name(), local })
 }
 
 /// A scan of the files that the filters leave over; `None` if there are none.
@@ -81,7 +83,8 @@ fn readers(location: &FileLocation, request: &ScanRequest) -> Result<IndexedRead
     let runtime = request.state.runtime_env();
     let store = runtime.object_store(&location.store)?;
     let footers = runtime.cache_manager.get_file_metadata_cache();
-    Ok(IndexedReaders::new(CachedParquetFileReaderFactory::new(store, footers)))
+    let cached = CachedParquetFileReaderFactory::new(store, footers);
+    Ok(IndexedReaders::new(cached, location.local.clone()))
 }
 
 /// The table's schema with its last column, the partition, apart: it is in paths, not in files.

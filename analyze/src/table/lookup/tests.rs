@@ -71,7 +71,8 @@ async fn stored(filters: Filters) -> (PartitionedFile, IndexedReaders) {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     store.put(&file.object_meta.location, bytes.into()).await.unwrap();
     let footers = RuntimeEnv::default().cache_manager.get_file_metadata_cache();
-    (file, IndexedReaders::new(CachedParquetFileReaderFactory::new(store, footers)))
+    let cached = CachedParquetFileReaderFactory::new(store, footers);
+    (file, IndexedReaders::new(cached, None))
 }
 
 async fn wanted(ids: &[Vec<u8>], filters: Filters) -> Vec<usize> {
