@@ -144,7 +144,8 @@ fn bound(part: &Arc<dyn PhysicalExpr>) -> Option<(&Column, Bound<'_>)> {
 struct Limits {
     above: Option<f64>,
     below: Option<f64>,
-    is_known: bool,
+    /// Whether nothing says where in the column a bound is.
+    has_unknown: bool,
 }
 
 impl Limits {
@@ -154,7 +155,7 @@ impl Limits {
             Bound::Upper(value) => (false, value),
         };
         let below = known.and_then(|known| below(value, known));
-        self.is_known = below.is_some();
+        self.has_unknown |= below.is_none();
         let share = below.map_or(UNKNOWN, |below| if is_lower { 1.0 - below } else { below });
         let side = if is_lower { &mut self.above } else { &mut self.below };
         *side = Some(side.map_or(share, |other| other.min(share)));
@@ -162,8 +163,8 @@ impl Limits {
 
     fn share(&self) -> f64 {
         match (self.above, self.below) {
-            (Some(above), Some(below)) if self.is_known => (above + below - 1.0).max(0.0),
-            (Some(_), Some(_)) => BETWEEN,
+            (Some(_), Some(_)) if self.has_unknown => BETWEEN,
+            (Some(above), Some(below)) => (above + below - 1.0).max(0.0),
             (one, other) => one.or(other).unwrap_or(1.0),
         }
     }
@@ -241,6 +242,7 @@ mod tests {
             (number().gt(lit(500i64)), 0.0),
             (name().gt(lit("a")), UNKNOWN),
             (name().gt(lit("a")).and(name().lt(lit("b"))), BETWEEN),
+            (number().gt(lit(ScalarValue::Int64(None))).and(number().lt(lit(30i64))), BETWEEN),
             (name().is_null(), 0.25),
             (name().is_not_null(), 0.75),
             (name().eq(lit("a")), EQUAL),
