@@ -6,6 +6,7 @@
 //! | [`session`] | a session over one snapshot: what may be read, how long, how much |
 //! | `gate` | one statement, reading only: every door goes through it |
 //! | `table` | a table of the store as a scan of Parquet files and rows in memory |
+//! | `selectivity` | how many rows a condition leaves over, which the planner goes by |
 //! | `table_functions`, `views`, `functions` | SQL over the tables under a name, one file each |
 //! | [`http`], [`format`](mod@format) | `/api/v1/query`, and results as JSON, CSV, Arrow, Parquet or a text table |
 //! | [`literal`] | the one escaping function for SQL |

@@ -84,13 +84,6 @@ impl Histogram {
         histogram
     }
 
-    /// Forgets all values, and keeps the room for buckets.
-    pub fn clear(&mut self) {
-        let mut counts = std::mem::take(&mut self.counts);
-        counts.clear();
-        *self = Self { counts, ..Self::default() };
-    }
-
     /// Adds a value; a negative one counts as 0.
     pub fn record(&mut self, value: i64) {
         let value = value.max(0);

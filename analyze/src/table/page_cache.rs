@@ -61,12 +61,12 @@ mod tests {
         let content: Vec<_> = (0..100_000u32).flat_map(u32::to_le_bytes).collect();
         std::fs::write(&path, &content).unwrap();
         let mut file = CachedFile::new(path);
-        // None where the file system cannot say, or has let go of it since.
-        if let Some(parts) = file.read(&[0..4, 70_001..300_000, 8..8]) {
-            assert_eq!(parts, [&content[..4], &content[70_001..300_000], &[]]);
-        }
         assert_eq!(file.read(&[0..4, 399_990..400_001]), None, "behind its end");
         assert_eq!(file.read(&[0..4, 500_000..500_001]), None, "behind its end");
         assert_eq!(CachedFile::new(folder.path().join("another")).read(&[0..4, 4..8]), None);
+        let Some(parts) = file.read(&[0..4, 70_001..300_000, 8..8]) else {
+            return eprintln!("left out: this file system does not say what is in memory");
+        };
+        assert_eq!(parts, [&content[..4], &content[70_001..300_000], &[]]);
     }
 }

@@ -208,7 +208,7 @@ async fn a_join_holds_the_rows_of_the_narrower_condition() {
     let time = "time >= '2026-01-08T10:05:20Z' AND time < '2026-01-08T10:05:25Z'";
     let checkouts =
         format!("SELECT trace_id FROM spans WHERE span_name = 'POST /checkout' AND {time}");
-    let some_kind = "parent_name IS NOT NULL";
+    let has_parent = "parent_name IS NOT NULL";
     for sql in [
         format!("SELECT span_id FROM spans WHERE trace_id IN ({checkouts}) AND {time}"),
         format!(
@@ -218,7 +218,7 @@ async fn a_join_holds_the_rows_of_the_narrower_condition() {
             "SELECT span_id FROM ({checkouts}) c JOIN spans ON spans.trace_id = c.trace_id WHERE {time}"
         ),
         format!(
-            "SELECT span_id FROM spans JOIN ({checkouts}) c ON spans.trace_id = c.trace_id WHERE {some_kind} AND {time}"
+            "SELECT span_id FROM spans JOIN ({checkouts}) c ON spans.trace_id = c.trace_id WHERE {has_parent} AND {time}"
         ),
     ] {
         let plan = session.physical_plan(&sql).await.unwrap();

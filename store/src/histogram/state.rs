@@ -14,6 +14,8 @@ use super::{Histogram, Outline};
 
 /// Bytes of a number.
 const NUMBER: usize = size_of::<i64>();
+/// Numbers before the counters.
+const NUMBERS: usize = 7;
 
 /// Builds a column of states.
 #[derive(Debug, Default)]
@@ -83,6 +85,7 @@ fn write(histogram: &Histogram, out: &mut Vec<u8>) {
     write(&histogram.counts, out);
 }
 
+/// Writes counters of some width.
 type WriteCounters = fn(&[i64], &mut Vec<u8>);
 
 fn write_counters<const WIDTH: usize>(counts: &[i64], out: &mut Vec<u8>) {
@@ -94,9 +97,9 @@ fn write_counters<const WIDTH: usize>(counts: &[i64], out: &mut Vec<u8>) {
 }
 
 fn read(state: &[u8], histogram: &mut Histogram) -> Option<()> {
-    let (numbers, rest) = state.split_at_checked(7 * NUMBER)?;
+    let (numbers, rest) = state.split_at_checked(NUMBERS * NUMBER)?;
     let (width, counters) = rest.split_first()?;
-    let numbers: &[_; 7] = numbers.as_chunks().0.try_into().ok()?;
+    let numbers: &[_; NUMBERS] = numbers.as_chunks().0.try_into().ok()?;
     let [count, sum, min, max, scale, zero_count, offset] = numbers.map(i64::from_le_bytes);
     let counts = std::mem::take(&mut histogram.counts);
     *histogram = Histogram { count, sum, min, max, scale, zero_count, offset, counts };
