@@ -6,14 +6,17 @@ pub(crate) mod texts;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Float64Builder, Int64Builder,
-    ListArray, ListBuilder, RecordBatch, StringBuilder, StructArray, TimestampMicrosecondBuilder,
-    new_null_array,
+    Array, ArrayRef, BinaryBuilder, BooleanBuilder, Float64Builder, Int64Builder, ListArray,
+    ListBuilder, PrimitiveArray, RecordBatch, StringBuilder, StructArray, new_null_array,
 };
 use arrow::buffer::OffsetBuffer;
-use arrow::datatypes::{DataType, Field};
+use arrow::datatypes::{
+    ArrowPrimitiveType, DataType, Date32Type, Field, Float64Type, Int64Type,
+    TimestampMicrosecondType,
+};
 use upriver_store::batch::TableBatch;
 use upriver_store::schema::{Kind, Table, link_fields};
+use upriver_store::sparse::SparseValues;
 use upriver_store::text_column::FoldedTextBuilder;
 use upriver_store::time::UnixNanos;
 
@@ -115,16 +118,6 @@ sparse_builder! {
     StringBuilder::with_capacity
 }
 sparse_builder! {
-    /// Builds a column of integers.
-    IntBuilder of Int64Builder, DataType::Int64, i64, _value => 0,
-    |rows, _bytes| Int64Builder::with_capacity(rows)
-}
-sparse_builder! {
-    /// Builds a column of floats.
-    FloatBuilder of Float64Builder, DataType::Float64, f64, _value => 0,
-    |rows, _bytes| Float64Builder::with_capacity(rows)
-}
-sparse_builder! {
     /// Builds a column of truth values.
     BoolBuilder of BooleanBuilder, DataType::Boolean, bool, _value => 0,
     |rows, _bytes| BooleanBuilder::with_capacity(rows)
@@ -145,43 +138,69 @@ impl ColumnBuilder for FoldedTextBuilder {
     }
 }
 
-/// Builds a `date` column.
+/// Builds a column of numbers.
 #[derive(Debug)]
-pub(crate) struct DateBuilder(Date32Builder);
+pub(crate) struct NumberBuilder<T: ArrowPrimitiveType>(SparseValues<T::Native>);
 
-impl Default for DateBuilder {
+/// Builds a column of integers.
+pub(crate) type IntBuilder = NumberBuilder<Int64Type>;
+/// Builds a column of floats.
+pub(crate) type FloatBuilder = NumberBuilder<Float64Type>;
+/// Builds a `date` column.
+pub(crate) type DateBuilder = NumberBuilder<Date32Type>;
+
+impl<T: ArrowPrimitiveType> Default for NumberBuilder<T> {
     fn default() -> Self {
         Self::with_rows(0)
     }
 }
 
-impl DateBuilder {
-    pub(crate) fn append_value(&mut self, date: i32) {
-        self.0.append_value(date);
+impl<T: ArrowPrimitiveType> NumberBuilder<T> {
+    #[inline]
+    pub(crate) fn append_value(&mut self, value: T::Native) {
+        self.0.push(value);
+    }
+
+    #[inline]
+    pub(crate) fn append_null(&mut self) {
+        self.append_nulls(1);
+    }
+
+    #[inline]
+    pub(crate) fn append_nulls(&mut self, rows: usize) {
+        self.0.push_nulls(rows);
+    }
+
+    #[inline]
+    pub(crate) fn append_option(&mut self, value: Option<T::Native>) {
+        match value {
+            Some(value) => self.append_value(value),
+            None => self.append_null(),
+        }
+    }
+
+    fn finish(&mut self) -> PrimitiveArray<T> {
+        let (values, nulls) = std::mem::take(&mut self.0).finish();
+        PrimitiveArray::new(values.into(), nulls)
     }
 }
 
-impl ColumnBuilder for DateBuilder {
+impl<T: ArrowPrimitiveType> ColumnBuilder for NumberBuilder<T> {
     fn with_rows(rows: usize) -> Self {
-        Self(Date32Builder::with_capacity(rows.min(ROOM_ROWS_MAX)))
+        Self(SparseValues::with_rows(rows.min(ROOM_ROWS_MAX)))
     }
 
     fn column(&mut self) -> ArrayRef {
-        Arc::new(self.0.finish())
+        Arc::new(self.finish())
     }
 }
 
 /// Builds a `time` column.
-#[derive(Debug)]
-pub(crate) struct TimeBuilder(TimestampMicrosecondBuilder);
-
-impl Default for TimeBuilder {
-    fn default() -> Self {
-        Self::with_rows(0)
-    }
-}
+#[derive(Debug, Default)]
+pub(crate) struct TimeBuilder(NumberBuilder<TimestampMicrosecondType>);
 
 impl TimeBuilder {
+    #[inline]
     pub(crate) fn append_value(&mut self, time: UnixNanos) {
         self.0.append_value(time.micros());
     }
@@ -189,7 +208,7 @@ impl TimeBuilder {
 
 impl ColumnBuilder for TimeBuilder {
     fn with_rows(rows: usize) -> Self {
-        Self(TimestampMicrosecondBuilder::with_capacity(rows.min(ROOM_ROWS_MAX)))
+        Self(NumberBuilder::with_rows(rows))
     }
 
     fn column(&mut self) -> ArrayRef {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`schema`] | every table and column; `docs/tables.md` is generated from it |
 //! | [`histogram`] | the one mergeable form of durations and sizes |
-//! | [`batch`], [`text_column`], [`record`] | rows on their way into a table, and the logged request they come from |
+//! | [`batch`], [`text_column`], [`sparse`], [`record`] | rows on their way into a table, and the logged request they come from |
 //! | [`trace_index`], [`rollup`] | parents and self times of spans; minutes of operations and edges |
 //! | `store`, `reader` | the one writer of a data folder, and readers beside it (feature `delta`) |
 //! | `snapshot` | what a query sees: committed files and hot rows (feature `delta`) |
@@ -52,6 +52,7 @@ pub mod rollup;
 pub mod schema;
 #[cfg(feature = "delta")]
 pub mod snapshot;
+pub mod sparse;
 #[cfg(feature = "delta")]
 pub mod store;
 #[cfg(feature = "delta")]

@@ -6,11 +6,12 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, DictionaryArray, Int32Array, NullBufferBuilder, RecordBatch,
-    StringArray,
+    Array, ArrayRef, AsArray, DictionaryArray, Int32Array, RecordBatch, StringArray,
 };
-use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
+use arrow::buffer::{Buffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Int32Type};
+
+use crate::sparse::SparseValues;
 
 mod distinct;
 
@@ -110,46 +111,47 @@ pub struct FoldedTextBuilder {
     text: String,
     /// Where each text ends; 0 before the first.
     ends: Vec<i32>,
-    /// Of each row up to the last that has a text.
-    places: Vec<i32>,
-    /// Runs of nulls between them: the row of the first, and their number.
-    gaps: Vec<(usize, usize)>,
-    /// Nulls after the last row that has a text.
-    nulls: usize,
-    /// The place of the text that came last.
-    last: usize,
-    /// The place of the text that was seen last in each slot; -1 where there is none.
-    slots: Vec<i32>,
-    /// Rows to make room for with the first text.
-    rows: usize,
+    /// The text of each row.
+    places: SparseValues<i32>,
+    /// The text that came last.
+    last: Known,
+    /// The text that was seen last in each slot; none before the second text.
+    slots: Vec<Known>,
+}
+
+/// A text of the column: which it is, and from where to where.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    place: i32,
+    start: u32,
+    end: u32,
+}
+
+impl Default for Known {
+    /// No text at all: it ends before it starts.
+    fn default() -> Self {
+        Self { place: 0, start: 1, end: 0 }
+    }
 }
 
 impl FoldedTextBuilder {
     /// No rows yet, of which about so many will come.
     pub fn with_rows(rows: usize) -> Self {
-        Self { rows, ..Self::default() }
+        Self { places: SparseValues::with_rows(rows), ..Self::default() }
     }
 
     /// Adds a row.
     #[inline]
     pub fn append_value(&mut self, text: impl AsRef<str>) {
-        self.append_repeated(text.as_ref(), 1);
+        let place = self.place_of(text.as_ref());
+        self.places.push(place);
     }
 
     /// Adds so many rows with the same text.
-    #[inline]
     pub fn append_repeated(&mut self, text: &str, rows: usize) {
-        if rows == 0 {
-            return;
-        }
-        if self.nulls > 0 {
-            self.fill_gap();
-        }
-        let place = self.place_of(text);
-        if rows == 1 {
-            self.places.push(place);
-        } else {
-            self.places.resize(self.places.len().saturating_add(rows), place);
+        if rows > 0 {
+            let place = self.place_of(text);
+            self.places.push_repeated(place, rows);
         }
     }
 
@@ -157,37 +159,34 @@ impl FoldedTextBuilder {
     /// a text already.
     #[inline]
     pub fn append_in_slot(&mut self, text: &str, slot: u8) {
-        if self.nulls > 0 {
-            self.fill_gap();
-        }
-        let slot = usize::from(slot);
-        let known = self.slots.get(slot).and_then(|place| usize::try_from(*place).ok());
-        let place = match known {
-            Some(place) if self.is_at(place, text) => short(place),
-            _ => self.add_in_slot(text, slot),
+        let known = self.slots.get(usize::from(slot)).copied().unwrap_or_default();
+        let place = if self.is(known, text) {
+            known.place
+        } else {
+            self.add_in_slot(text, usize::from(slot)).place
         };
         self.places.push(place);
     }
 
     /// Makes room for so many more rows.
     pub fn reserve(&mut self, rows: usize) {
-        self.places.reserve_exact(rows);
+        self.places.reserve(rows);
     }
 
     /// How many rows it has.
     pub fn len(&self) -> usize {
-        self.places.len().saturating_add(self.nulls)
+        self.places.len()
     }
 
     /// Whether it has no row.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.places.is_empty()
     }
 
     /// Adds so many rows without a text.
     #[inline]
     pub fn append_nulls(&mut self, rows: usize) {
-        self.nulls = self.nulls.saturating_add(rows);
+        self.places.push_nulls(rows);
     }
 
     /// Adds a row without a text.
@@ -207,119 +206,88 @@ impl FoldedTextBuilder {
 
     /// The column: a dictionary, see [`folded_type`].
     pub fn finish(self) -> DictionaryArray<Int32Type> {
-        let Self { text, mut ends, mut places, gaps, nulls, .. } = self;
-        let valid_until = places.len();
-        places.resize(valid_until.saturating_add(nulls), 0);
+        let Self { text, mut ends, places, .. } = self;
         if ends.is_empty() {
             ends.push(0);
         }
-        let rows = places.len();
-        let places = Int32Array::new(places.into(), null_buffer(&gaps, valid_until, rows));
+        let (places, nulls) = places.finish();
         let ends = OffsetBuffer::new(ends.into());
         let texts = StringArray::new(ends, Buffer::from_vec(text.into_bytes()), None);
-        DictionaryArray::new(places, Arc::new(texts))
-    }
-
-    fn fill_gap(&mut self) {
-        let nulls = std::mem::take(&mut self.nulls);
-        let row = self.places.len();
-        self.reserve_rows();
-        self.gaps.push((row, nulls));
-        self.places.resize(row.saturating_add(nulls), 0);
-    }
-
-    fn reserve_rows(&mut self) {
-        self.places.reserve(std::mem::take(&mut self.rows));
+        DictionaryArray::new(Int32Array::new(places.into(), nulls), Arc::new(texts))
     }
 
     /// The place of a text, which is added where it is not found.
     #[inline]
     fn place_of(&mut self, text: &str) -> i32 {
-        if self.is_at(self.last, text) {
-            return short(self.last);
+        if !self.is(self.last, text) {
+            self.last = self.look_up(text);
         }
-        self.look_up(text)
+        self.last.place
     }
 
-    fn look_up(&mut self, text: &str) -> i32 {
+    fn look_up(&mut self, text: &str) -> Known {
+        if self.ends.is_empty() {
+            // The first text: many columns have no other.
+            return self.add(text);
+        }
         if self.slots.is_empty() {
-            if self.ends.is_empty() {
-                // The first text: many columns have no other.
-                self.reserve_rows();
-                return self.add(text);
-            }
-            self.slots.resize(SLOTS, -1);
-            let first = self.text_at(0).map_or(0, slot);
-            self.set_slot(first, 0);
+            // Of the first text, which is all that there is.
+            let first = slot(self.text.as_bytes());
+            self.put_in_slot(self.last, first);
         }
         let slot = slot(text.as_bytes());
-        let known = self.slots.get(slot).and_then(|place| usize::try_from(*place).ok());
-        if let Some(place) = known
-            && self.is_at(place, text)
-        {
-            self.last = place;
-            return short(place);
-        }
-        self.add_in_slot(text, slot)
+        let known = self.slots.get(slot).copied().unwrap_or_default();
+        if self.is(known, text) { known } else { self.add_in_slot(text, slot) }
     }
 
-    fn add_in_slot(&mut self, text: &str, slot: usize) -> i32 {
-        if self.slots.is_empty() {
-            self.slots.resize(SLOTS, -1);
-        }
-        let place = self.add(text);
-        self.set_slot(slot, place);
-        place
+    fn add_in_slot(&mut self, text: &str, slot: usize) -> Known {
+        let known = self.add(text);
+        self.put_in_slot(known, slot);
+        known
     }
 
-    fn set_slot(&mut self, slot: usize, place: i32) {
-        if let Some(known) = self.slots.get_mut(slot) {
-            *known = place;
+    fn put_in_slot(&mut self, known: Known, slot: usize) {
+        self.slots.resize(SLOTS, Known::default());
+        if let Some(place) = self.slots.get_mut(slot) {
+            *place = known;
         }
     }
 
-    fn add(&mut self, text: &str) -> i32 {
+    fn add(&mut self, text: &str) -> Known {
+        const IN_RANGE: &str = "the budget of a request keeps offsets in range";
         if self.ends.is_empty() {
             self.ends.push(0);
         }
-        self.last = self.ends.len().saturating_sub(1);
+        let place = i32::try_from(self.ends.len().saturating_sub(1)).expect(IN_RANGE);
+        let start = u32::try_from(self.text.len()).expect(IN_RANGE);
         self.text.push_str(text);
-        let end = i32::try_from(self.text.len());
-        self.ends.push(end.expect("the budget of a request keeps offsets in range"));
-        short(self.last)
+        let end = i32::try_from(self.text.len()).expect(IN_RANGE);
+        self.ends.push(end);
+        Known { place, start, end: end.cast_unsigned() }
     }
 
     #[inline]
-    fn is_at(&self, place: usize, text: &str) -> bool {
-        self.text_at(place) == Some(text.as_bytes())
-    }
-
-    #[inline]
-    fn text_at(&self, place: usize) -> Option<&[u8]> {
-        let [start, end] = self.ends.get(place..)?.first_chunk()?;
-        self.text.as_bytes().get(usize::try_from(*start).ok()?..usize::try_from(*end).ok()?)
+    fn is(&self, known: Known, text: &str) -> bool {
+        let known = self.text.as_bytes().get(known.start as usize..known.end as usize);
+        known.is_some_and(|known| are_same(known, text.as_bytes()))
     }
 }
 
-fn short(place: usize) -> i32 {
-    i32::try_from(place).expect("the budget of a request keeps rows in range")
-}
-
-/// Which rows have a text; `None` where all have.
-fn null_buffer(gaps: &[(usize, usize)], valid_until: usize, rows: usize) -> Option<NullBuffer> {
-    if gaps.is_empty() && valid_until == rows {
-        return None;
+/// Whether two texts have the same bytes. Texts of rows are short, and often equal: up to 32 bytes the two
+/// ends, which overlap, tell it without a call.
+#[inline]
+pub fn are_same(one: &[u8], other: &[u8]) -> bool {
+    fn ends<const N: usize>(text: &[u8]) -> Option<(&[u8; N], &[u8; N])> {
+        text.first_chunk().zip(text.last_chunk())
     }
-    let mut nulls = NullBufferBuilder::new(rows);
-    let mut at = 0;
-    for (row, count) in gaps {
-        nulls.append_n_non_nulls(row.saturating_sub(at));
-        nulls.append_n_nulls(*count);
-        at = row.saturating_add(*count);
-    }
-    nulls.append_n_non_nulls(valid_until.saturating_sub(at));
-    nulls.append_n_nulls(rows.saturating_sub(valid_until));
-    nulls.finish()
+    one.len() == other.len()
+        && match one.len() {
+            2..4 => ends::<2>(one) == ends::<2>(other),
+            4..8 => ends::<4>(one) == ends::<4>(other),
+            8..16 => ends::<8>(one) == ends::<8>(other),
+            16..=32 => ends::<16>(one) == ends::<16>(other),
+            _ => one == other,
+        }
 }
 
 /// The slot of a text, from its length and its two ends.
@@ -375,6 +343,21 @@ mod tests {
                 let column = TextColumn::of(column).unwrap();
                 prop_assert_eq!(column.len(), expected.len());
                 prop_assert_eq!(column.iter().collect::<Vec<_>>(), expected.clone());
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn same_texts_are_the_same_and_others_not(text in "[ab]{0,40}", at in 0..40_usize) {
+            let mut other = text.clone().into_bytes();
+            prop_assert!(are_same(text.as_bytes(), &other));
+            other.push(b'a');
+            prop_assert!(!are_same(text.as_bytes(), &other));
+            other.pop();
+            if let Some(byte) = other.get_mut(at) {
+                *byte ^= 1;
+                prop_assert!(!are_same(text.as_bytes(), &other));
             }
         }
     }

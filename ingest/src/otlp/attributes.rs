@@ -21,7 +21,7 @@ use upriver_store::text_column::FoldedTextBuilder;
 
 use super::keys::{self, Key, Keys};
 use super::strings::Strings;
-use super::wire::{Reader, WireError, messages};
+use super::wire::{Field, Reader, WireError, messages};
 use super::{Budget, Fault};
 use crate::rows::texts::{Texts, more_room};
 use crate::rows::{ColumnBuilder, ROOM_ROWS_MAX};
@@ -33,8 +33,12 @@ const DEPTH_MAX: usize = 64;
 /// What an attribute takes while it is read and as a row, beyond its bytes.
 const ATTRIBUTE_COST: usize = 64;
 
-/// The value of an attribute.
+const STRING_VALUE: &str = "AnyValue.string_value";
+
+/// The value of an attribute. With a whole word for its kind it is moved by words: a truth value in the
+/// byte beside it costs every move of a text a stall of the processor.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(u64)]
 pub(super) enum Value<'a> {
     #[default]
     Empty,
@@ -52,11 +56,27 @@ pub(super) enum Value<'a> {
 impl<'a> Value<'a> {
     /// Reads an `AnyValue`; of several alternatives the last one counts. Outside of profiles
     /// `strings` leads nowhere.
+    #[inline]
     pub(super) fn read(any_value: &'a [u8], strings: Strings<'a>) -> Result<Self, WireError> {
+        // Nearly all are a text, a truth value or a small number.
+        match any_value {
+            [0x0a, length @ ..0x80, text @ ..] if text.len() == usize::from(*length) => {
+                Field::Bytes(text).text(STRING_VALUE).map(Self::Text)
+            }
+            [0x10, truth @ ..0x80] => Ok(Self::Bool(*truth != 0)),
+            [0x18, number @ ..0x80] => Ok(Self::Int(i64::from(*number))),
+            [0x18, low @ 0x80..=0xff, high @ ..0x80] => {
+                Ok(Self::Int(i64::from(*low & 0x7f) | (i64::from(*high) << 7)))
+            }
+            _ => Self::read_any(any_value, strings),
+        }
+    }
+
+    fn read_any(any_value: &'a [u8], strings: Strings<'a>) -> Result<Self, WireError> {
         let mut value = Self::Empty;
         for field in Reader::new(any_value, "AnyValue") {
             value = match field? {
-                (1, field) => Self::Text(field.text("AnyValue.string_value")?),
+                (1, field) => Self::Text(field.text(STRING_VALUE)?),
                 (2, field) => Self::Bool(field.varint("AnyValue.bool_value")? != 0),
                 (3, field) => Self::Int(field.varint("AnyValue.int_value")?.cast_signed()),
                 (4, field) => Self::Double(field.double("AnyValue.double_value")?),
@@ -221,43 +241,18 @@ fn push_json_text(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// The name of a key, unchecked, and its value, where they have the shape of nearly all: the key, then a
-/// text, a truth value or a small number, each below 128 bytes. None where any reader has to look.
+/// The name of a key, unchecked, and its `AnyValue`, where they are as nearly all are: the one, then the
+/// other, each below 128 bytes. None where any reader has to look.
 #[inline]
-fn read_usual(key_value: &[u8]) -> Option<(&[u8], Value<'_>)> {
+fn usual_parts(key_value: &[u8]) -> Option<(&[u8], &[u8])> {
     let [0x0a, length @ ..0x80, rest @ ..] = key_value else { return None };
     let (name, rest) = rest.split_at_checked(usize::from(*length))?;
     let [0x12, length @ ..0x80, value @ ..] = rest else { return None };
-    if value.len() != usize::from(*length) {
-        return None;
-    }
-    let value = match value {
-        [0x0a, length @ ..0x80, text @ ..] if text.len() == usize::from(*length) => {
-            Value::Text(std::str::from_utf8(text).ok()?)
-        }
-        [0x10, truth @ ..0x80] => Value::Bool(*truth != 0),
-        [0x18, number @ ..0x80] => Value::Int(i64::from(*number)),
-        [0x18, low @ 0x80..=0xff, high @ ..0x80] => {
-            Value::Int(i64::from(*low & 0x7f) | (i64::from(*high) << 7))
-        }
-        _ => return None,
-    };
-    Some((name, value))
+    (value.len() == usize::from(*length)).then_some((name, value))
 }
 
 /// The name of a key, unchecked, and its value; none where the key is a reference that leads nowhere.
-#[inline]
 fn read_key_value<'a>(
-    key_value: &'a [u8],
-    strings: Strings<'a>,
-) -> Result<Option<(&'a [u8], Value<'a>)>, WireError> {
-    if let Some(usual) = read_usual(key_value) {
-        return Ok(Some(usual));
-    }
-    read_any_key_value(key_value, strings)
-}
-
-fn read_any_key_value<'a>(
     key_value: &'a [u8],
     strings: Strings<'a>,
 ) -> Result<Option<(&'a [u8], Value<'a>)>, WireError> {
@@ -310,11 +305,21 @@ impl<'a> Attributes<'a> {
     /// Adds a `KeyValue`, unless its key is there already.
     pub(super) fn read(&mut self, key_value: &'a [u8], budget: &mut Budget) -> Result<(), Fault> {
         budget.spend(key_value.len().saturating_add(ATTRIBUTE_COST))?;
-        if let Some((name, value)) = read_key_value(key_value, self.strings)? {
-            let key = self.keys.find(name)?;
-            if self.is_new(&key) {
-                self.entries.push((key, value));
-            }
+        if let Some((name, value)) = usual_parts(key_value) {
+            let value = Value::read(value, self.strings)?;
+            self.add(name, value)
+        } else if let Some((name, value)) = read_key_value(key_value, self.strings)? {
+            self.add(name, value)
+        } else {
+            Ok(())
+        }
+    }
+
+    #[inline]
+    fn add(&mut self, name: &'a [u8], value: Value<'a>) -> Result<(), Fault> {
+        let key = self.keys.find(name)?;
+        if self.is_new(&key) {
+            self.entries.push((key, value));
         }
         if self.entries.len() > ATTRIBUTES_MAX {
             let why = "one element has more than 65536 attributes; limit them in the SDK";
@@ -323,13 +328,19 @@ impl<'a> Attributes<'a> {
         Ok(())
     }
 
+    #[inline]
     fn is_new(&mut self, key: &Key<'a>) -> bool {
+        let slots = self.slots;
+        self.slots |= key.slot_bit();
+        let may_be_known = slots & key.slot_bit() != 0;
+        if self.entries.len() < COMPARED_KEYS_MAX && !may_be_known {
+            return true;
+        }
+        self.is_not_known(key)
+    }
+
+    fn is_not_known(&mut self, key: &Key<'a>) -> bool {
         if self.entries.len() < COMPARED_KEYS_MAX {
-            let slots = self.slots;
-            self.slots |= key.slot_bit();
-            if slots & key.slot_bit() == 0 {
-                return true;
-            }
             return !self.entries.iter().any(|(known, _)| known.is(key));
         }
         if self.names.is_empty() {

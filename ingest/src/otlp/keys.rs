@@ -1,12 +1,14 @@
 //! Keys of attributes: each is checked and looked up once, however many spans of a request have it.
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
+use upriver_store::text_column::are_same;
+
 use super::payload_sizes::{self, BodySize};
 use super::promoted::{self, Column};
-use super::wire::WireError;
+use super::wire::{Field, WireError};
 
-/// A request has some dozens of distinct keys. The half of what a byte can say, and the bits of a `u128`.
-const SLOTS: usize = 128;
+/// A request has some dozens of distinct keys. As many as a byte can tell.
+const SLOTS: usize = 256;
 
 /// A key and what it stands for.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -21,16 +23,16 @@ pub(super) struct Key<'a> {
 }
 
 impl Key<'_> {
-    /// A bit of its own for each slot: where none of several keys has this one, the key is none of them.
+    /// A bit for each two slots: where none of several keys has this one, the key is none of them.
     #[inline]
     pub(super) fn slot_bit(&self) -> u128 {
-        1 << self.slot
+        1 << (self.slot >> 1)
     }
 
     /// Whether both are the same key. The slots are compared first, which is nearly always enough.
     #[inline]
     pub(super) fn is(&self, other: &Self) -> bool {
-        self.slot == other.slot && self.name == other.name
+        self.slot == other.slot && are_same(self.name.as_bytes(), other.name.as_bytes())
     }
 }
 
@@ -44,7 +46,9 @@ impl<'a> Keys<'a> {
     pub(super) fn find(&mut self, name: &'a [u8]) -> Result<Key<'a>, WireError> {
         let slot = slot(name);
         match self.0.get(usize::from(slot)) {
-            Some(known) if known.name.as_bytes() == name && known.slot == slot => Ok(*known),
+            Some(known) if known.slot == slot && are_same(known.name.as_bytes(), name) => {
+                Ok(*known)
+            }
             _ => self.meet(name, slot),
         }
     }
@@ -72,8 +76,7 @@ pub(crate) fn is_read_by_type(key: &str) -> bool {
 
 /// The name of a key.
 pub(super) fn text(name: &[u8]) -> Result<&str, WireError> {
-    std::str::from_utf8(name)
-        .map_err(|_utf8_error| WireError::new("KeyValue.key", "the text is not UTF-8"))
+    Field::Bytes(name).text("KeyValue.key")
 }
 
 /// The place of a key, from its length and its two ends. Keys that share a place take turns in it.
@@ -90,7 +93,7 @@ pub(super) fn slot(name: &[u8]) -> u8 {
     let spread = (ends ^ name.len() as u64).wrapping_mul(SPREAD);
     // The upper bits are the well mixed ones.
     let [upper, ..] = spread.to_be_bytes();
-    upper >> 1
+    upper
 }
 
 #[cfg(test)]

@@ -424,11 +424,20 @@ table_rows! {
 }
 
 impl SpanEventRows {
-    /// Adds an event; the attributes of `parts` are overwritten.
+    /// What the events of a span have in common.
+    fn append_span(&mut self, span: &SpanFacts<'_>, events: usize) {
+        self.service_name.append_repeated(&span.resource.service_name, events);
+        self.span_name.append_repeated(span.name, events);
+        for _ in 0..events {
+            self.span_id.append_value(span.ids.span);
+            self.trace_id.append_value(span.ids.trace);
+        }
+    }
+
+    /// Adds the rest of an event; the attributes of `parts` are overwritten.
     fn append<'a>(
         &mut self,
         event: &'a [u8],
-        span: &SpanFacts<'_>,
         parts: &mut EventParts<'a>,
         budget: &mut Budget,
     ) -> Result<(), Fault> {
@@ -447,14 +456,10 @@ impl SpanEventRows {
         self.time.append_value(time);
         self.time_unix_nano.append_value(time.0);
         self.date.append_value(time.date());
-        self.service_name.append_value(&span.resource.service_name);
-        self.span_name.append_value(span.name);
         self.event_name.append_value(name);
         self.exception_type.append_option(attributes.text(&["exception.type"])?);
         self.exception_message.append_option(attributes.text(&["exception.message"])?);
         self.exception_stacktrace.append_option(attributes.text(&["exception.stacktrace"])?);
-        self.span_id.append_value(span.ids.span);
-        self.trace_id.append_value(span.ids.trace);
         self.attributes.append(attributes)?;
         parts.messages.add(name, attributes)?;
         Ok(())
@@ -551,8 +556,9 @@ impl<'a> TraceRows<'a> {
         let names = facts.name.len().saturating_add(facts.resource.service_name.len());
         for event in events {
             self.budget.spend(names.saturating_add(ROW_COST))?;
-            self.events.append(event, facts, &mut self.event_parts, &mut self.budget)?;
+            self.events.append(event, &mut self.event_parts, &mut self.budget)?;
         }
+        self.events.append_span(facts, events.len());
         self.spans.event_count.append_value(i64::try_from(events.len()).unwrap_or(i64::MAX));
         Ok(())
     }

@@ -10,6 +10,8 @@
 
 use std::fmt;
 
+use ascii::AsAsciiStr;
+
 /// Groups (a deprecated encoding) inside each other before the reader refuses.
 const GROUP_DEPTH_MAX: usize = 32;
 
@@ -61,7 +63,11 @@ impl<'a> Field<'a> {
     /// Text.
     #[inline]
     pub(crate) fn text(self, place: &'static str) -> Result<&'a str, WireError> {
-        std::str::from_utf8(self.bytes(place)?)
+        let bytes = self.bytes(place)?;
+        if let Ok(text) = bytes.as_ascii_str() {
+            return Ok(text.as_str());
+        }
+        std::str::from_utf8(bytes)
             .map_err(|_utf8_error| WireError::new(place, "the text is not UTF-8"))
     }
 

@@ -1,8 +1,8 @@
 //! Texts one after the other, with as much room as the rows so far suggest.
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use arrow::array::{NullBufferBuilder, StringArray};
-use arrow::buffer::{Buffer, OffsetBuffer};
+use arrow::array::{BooleanBufferBuilder, StringArray};
+use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
 
 /// Room is made for at most this many bytes before there is anything to fill it.
 const ROOM_BYTES_MAX: usize = 4 << 20;
@@ -13,12 +13,13 @@ pub(crate) struct Texts {
     text: String,
     /// Where the texts end; 0 before the first.
     ends: Vec<i32>,
-    nulls: NullBufferBuilder,
+    /// Which of them are null: hardly any.
+    nulls: Vec<usize>,
 }
 
 impl Default for Texts {
     fn default() -> Self {
-        Self { text: String::new(), ends: vec![0], nulls: NullBufferBuilder::new(0) }
+        Self { text: String::new(), ends: vec![0], nulls: Vec::new() }
     }
 }
 
@@ -29,35 +30,27 @@ impl Texts {
         self.text.push_str(text);
         let end = self.end();
         self.ends.push(end);
-        self.nulls.append_non_null();
     }
 
     /// Adds a text or a null.
     pub(crate) fn push_option(&mut self, text: Option<&str>) {
-        if let Some(text) = text {
-            self.push(text);
-        } else {
-            let end = self.end();
-            self.ends.push(end);
-            self.nulls.append_null();
+        if text.is_none() {
+            self.nulls.push(self.len());
         }
+        self.push(text.unwrap_or_default());
     }
 
     /// Adds all of the others, so many times.
     pub(crate) fn extend(&mut self, others: &Self, times: usize) {
         self.text.reserve(others.text.len().saturating_mul(times));
         self.ends.reserve(others.len().saturating_mul(times));
-        let nulls = others.nulls.finish_cloned();
         for _ in 0..times {
-            let start = self.end();
+            let (start, before) = (self.end(), self.len());
             self.text.push_str(&others.text);
             // Fails where any of them would be out of range.
             self.end();
             self.ends.extend(others.ends.iter().skip(1).map(|end| start.saturating_add(*end)));
-            match &nulls {
-                Some(nulls) => self.nulls.append_buffer(nulls),
-                None => self.nulls.append_n_non_nulls(others.len()),
-            }
+            self.nulls.extend(others.nulls.iter().map(|null| before.saturating_add(*null)));
         }
     }
 
@@ -79,12 +72,23 @@ impl Texts {
 
     /// The texts as an array.
     pub(crate) fn finish(&mut self) -> StringArray {
-        let Self { text, ends, mut nulls } = std::mem::take(self);
-        StringArray::new(
-            OffsetBuffer::new(ends.into()),
-            Buffer::from_vec(text.into_bytes()),
-            nulls.finish(),
-        )
+        let nulls = self.null_buffer();
+        let Self { text, ends, .. } = std::mem::take(self);
+        let ends = OffsetBuffer::new(ends.into());
+        StringArray::new(ends, Buffer::from_vec(text.into_bytes()), nulls)
+    }
+
+    /// Which of them are there; `None` where all are.
+    fn null_buffer(&self) -> Option<NullBuffer> {
+        if self.nulls.is_empty() {
+            return None;
+        }
+        let mut valid = BooleanBufferBuilder::new(self.len());
+        valid.append_n(self.len(), true);
+        for null in &self.nulls {
+            valid.set_bit(*null, false);
+        }
+        Some(NullBuffer::new(valid.finish()))
     }
 
     /// Where the texts so far end.

@@ -179,9 +179,11 @@ fn usual_attributes_are_read_like_any() {
             for length in 0..=whole.len() {
                 let mut bytes: Vec<u8> = whole.iter().copied().take(length).collect();
                 for _ in 0..3 {
-                    if let Some(usual) = read_usual(&bytes) {
-                        let any = read_any_key_value(&bytes, Strings::default());
-                        assert_eq!(any, Ok(Some(usual)), "{bytes:?}");
+                    if let Some((name, value)) = usual_parts(&bytes) {
+                        let usual = Value::read(value, Strings::default());
+                        assert_eq!(usual, Value::read_any(value, Strings::default()), "{bytes:?}");
+                        let any = read_key_value(&bytes, Strings::default());
+                        assert_eq!(any, usual.map(|value| Some((name, value))), "{bytes:?}");
                         short += 1;
                     }
                     bytes.push(0x12);
