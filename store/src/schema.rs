@@ -233,8 +233,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    #[cfg(feature = "delta")]
     /// Whether it is a text in each row, or texts by their names.
+    #[cfg(feature = "delta")]
     pub(crate) fn is_texts(self) -> bool {
         matches!(self, Self::Text | Self::Attributes)
     }
