@@ -35,8 +35,8 @@ const ATTRIBUTE_COST: usize = 64;
 
 const STRING_VALUE: &str = "AnyValue.string_value";
 
-/// The value of an attribute. With a whole word for its kind it is moved by words: a truth value in the
-/// byte beside it costs every move of a text a stall of the processor.
+/// The value of an attribute. Its kind is a whole word, so that it is moved by words: a truth value would
+/// else be in the byte beside it, and a move of what is left begins inside a word.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[repr(u64)]
 pub(super) enum Value<'a> {
