@@ -55,6 +55,13 @@ impl<'a> TextColumn<'a> {
         self.len() == 0
     }
 
+    /// Whether no row has a text.
+    #[cfg(feature = "delta")]
+    pub(crate) fn is_all_null(&self) -> bool {
+        let nulls = self.places.map_or_else(|| self.texts.null_count(), Array::null_count);
+        nulls == self.len()
+    }
+
     /// Whether each text is there once for all rows that have it.
     pub fn is_folded(&self) -> bool {
         self.places.is_some()
@@ -68,12 +75,17 @@ impl<'a> TextColumn<'a> {
     /// Which of the texts a row has; `None` where it is null.
     #[inline]
     pub fn place(&self, row: usize) -> Option<usize> {
-        let place = match self.places {
-            Some(places) if places.is_null(row) => return None,
-            Some(places) => usize::try_from(places.value(row)).ok()?,
-            None => row,
-        };
-        self.texts.is_valid(place).then_some(place)
+        self.place_named(row).filter(|place| self.texts.is_valid(*place))
+    }
+
+    /// Which of the texts a row names, where it names one; the text may be null.
+    #[inline]
+    fn place_named(&self, row: usize) -> Option<usize> {
+        match self.places {
+            Some(places) if places.is_null(row) => None,
+            Some(places) => usize::try_from(places.value(row)).ok(),
+            None => Some(row),
+        }
     }
 
     /// The text of a row; `None` where it is null.

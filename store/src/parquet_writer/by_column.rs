@@ -32,7 +32,7 @@ pub(super) fn write_file(
     let leaves = super::leaves(table)?;
     let mut statistics = RowStatistics::new(table);
     for (number, rows) in rows.chunks(group_rows(table)).enumerate() {
-        let order = Order::new(rows);
+        let order = Order::new(rows, batches.iter().map(RecordBatch::num_rows));
         let mut writers = factory.create_column_writers(number)?.into_iter();
         let mut out = writer.next_row_group()?;
         for (position, leaves) in leaves.iter().enumerate() {

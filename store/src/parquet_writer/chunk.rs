@@ -210,8 +210,8 @@ impl Chunk {
 
 impl HeldPage {
     /// The page before it was compressed.
-    fn plain(self) -> Result<Self, ParquetError> {
-        let bytes = zstd::bulk::decompress(self.page.buffer(), self.plain_bytes)?;
+    fn plain(self, decompressor: &mut zstd::bulk::Decompressor<'_>) -> Result<Self, ParquetError> {
+        let bytes = decompressor.decompress(self.page.buffer(), self.plain_bytes)?;
         let page = match self.page {
             Page::DictionaryPage { num_values, encoding, is_sorted, .. } => {
                 Page::DictionaryPage { buf: bytes.into(), num_values, encoding, is_sorted }
@@ -249,8 +249,15 @@ impl Written {
             encodings: Vec::new(),
             offset_index: OffsetIndexBuilder::new(),
         };
-        for held in pages {
-            written.write(if is_worth_it { held } else { held.plain()? })?;
+        if is_worth_it {
+            for held in pages {
+                written.write(held)?;
+            }
+        } else {
+            let mut decompressor = zstd::bulk::Decompressor::new()?;
+            for held in pages {
+                written.write(held.plain(&mut decompressor)?)?;
+            }
         }
         let zstd = Compression::ZSTD(ZstdLevel::default());
         Ok((if is_worth_it { zstd } else { Compression::UNCOMPRESSED }, written))
@@ -353,7 +360,7 @@ pub(super) fn push_places(places: &[u32], dictionary: usize, out: &mut Vec<u8>) 
     hybrid::encode(places, width, out);
 }
 
-fn number(count: usize) -> u32 {
+pub(super) fn number(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 

@@ -8,46 +8,72 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use super::RowAt;
+use super::chunk::number;
 use crate::text_column::{Distinct, NULL, Numbered, TextColumn};
 
 /// The rows of a file or a part of it: in the table's order, and in the order of arrival, in which
 /// neighbours are mostly equal and lie side by side.
 pub(super) struct Order<'a> {
     pub(super) rows: &'a [RowAt],
-    arrival: Vec<u32>,
+    /// The rows of each batch in its own order, one batch after the other.
+    arrived: Vec<Arrived>,
+    /// The batches that have rows here, and where those end.
+    batches: Vec<(usize, usize)>,
+}
+
+/// A row of a batch, and its place in the table's order.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrived {
+    row: u32,
+    place: u32,
 }
 
 impl<'a> Order<'a> {
-    pub(super) fn new(rows: &'a [RowAt]) -> Self {
-        let count = u32::try_from(rows.len()).unwrap_or(u32::MAX);
-        let mut arrival: Vec<u32> = (0..count).collect();
-        arrival.sort_unstable_by_key(|place| rows[*place as usize]);
-        Self { rows, arrival }
-    }
-
-    /// Of all rows of some arrays, those of each in its own order.
-    pub(super) fn of_whole(rows: &'a [RowAt], arrays: &[ArrayRef]) -> Self {
-        let begins = arrays.iter().scan(0, |end, array| {
+    /// Of rows of batches with so many rows each, of which there may be others.
+    pub(super) fn new(rows: &'a [RowAt], lengths: impl Iterator<Item = usize>) -> Self {
+        let begins = lengths.scan(0, |end, length| {
             let begin = *end;
-            *end += array.len();
-            Some(begin)
+            *end += length;
+            Some((begin, *end))
         });
         let begins: Vec<_> = begins.collect();
-        let mut arrival = vec![0; rows.len()];
-        for (place, (array, row)) in (0..).zip(rows) {
-            arrival[begins[*array] + row] = place;
+        let mut places = vec![NULL; begins.last().map_or(0, |(_, end)| *end)];
+        for (place, (batch, row)) in (0..).zip(rows) {
+            places[begins[*batch].0 + row] = place;
         }
-        Self { rows, arrival }
+        let (mut arrived, mut batches) = (Vec::with_capacity(rows.len()), Vec::new());
+        for (batch, (begin, end)) in begins.into_iter().enumerate() {
+            let before = arrived.len();
+            let of_batch = (0..).zip(&places[begin..end]).filter(|(_, place)| **place != NULL);
+            arrived.extend(of_batch.map(|(row, place)| Arrived { row, place: *place }));
+            if arrived.len() > before {
+                batches.push((batch, arrived.len()));
+            }
+        }
+        Self { rows, arrived, batches }
     }
 
     /// Where nobody asks for the order of arrival.
     pub(super) fn unknown(rows: &'a [RowAt]) -> Self {
-        Self { rows, arrival: Vec::new() }
+        Self { rows, arrived: Vec::new(), batches: Vec::new() }
     }
 
-    /// Places in the table's order, with the batch and the row there.
-    fn arrival(&self) -> impl Iterator<Item = (usize, RowAt)> {
-        self.arrival.iter().map(|place| (*place as usize, self.rows[*place as usize]))
+    /// Batches and their rows, a few at a time.
+    fn arrival(&self) -> impl Iterator<Item = (usize, impl Iterator<Item = &[Arrived]>)> {
+        let begins = std::iter::once(0).chain(self.batches.iter().map(|(_, end)| *end));
+        self.batches.iter().zip(begins).map(|((batch, end), begin)| {
+            (*batch, self.arrived[begin..*end].chunks(Growth::CHECKED_ROWS))
+        })
+    }
+}
+
+impl Arrived {
+    fn row(self) -> usize {
+        self.row as usize
+    }
+
+    fn place(self) -> usize {
+        self.place as usize
     }
 }
 
@@ -60,12 +86,18 @@ pub(super) fn text_codes<'a>(
     bytes_max: usize,
 ) -> Option<Vec<u32>> {
     let mut codes = vec![NULL; order.rows.len()];
-    let mut columns: Vec<_> = columns.iter().map(|column| Numbered::new(*column)).collect();
     let mut growth = Growth::of(order.rows.len());
-    for (place, (batch, row)) in order.arrival() {
-        codes[place] = columns[batch].code(row, distinct);
-        if growth.reaches(distinct.page_bytes(), bytes_max) {
-            return None;
+    for (batch, arrived) in order.arrival() {
+        let mut column = Numbered::new(columns[batch]);
+        for rows in arrived {
+            if !columns[batch].is_all_null() {
+                for row in rows {
+                    codes[row.place()] = column.code(row.row(), distinct);
+                }
+            }
+            if growth.reaches(rows.len(), distinct.page_bytes(), bytes_max) {
+                return None;
+            }
         }
     }
     Some(codes)
@@ -77,29 +109,36 @@ pub(super) fn text_codes<'a>(
 struct Growth {
     rows: usize,
     seen: usize,
-    at_half: usize,
+    /// Rows of the first half of the sample, and what their texts take.
+    at_half: Option<(usize, usize)>,
+    is_judged: bool,
 }
 
 impl Growth {
     /// Rows after which it is plain whether texts repeat: a few of the usual requests.
     const SAMPLE_ROWS: usize = 4_096;
+    /// Rows from one time that it is asked to the next, at most.
+    const CHECKED_ROWS: usize = 512;
 
     fn of(rows: usize) -> Self {
-        Self { rows, seen: 0, at_half: 0 }
+        Self { rows, seen: 0, at_half: None, is_judged: false }
     }
 
-    /// Counts a row; `bytes` is what the distinct texts take with it. Texts get rarer that were not seen
+    /// Counts rows; `bytes` is what the distinct texts take with them. Texts get rarer that were not seen
     /// before, so only half of the growth so far is expected.
-    fn reaches(&mut self, bytes: usize, bytes_max: usize) -> bool {
-        self.seen += 1;
-        if self.seen == Self::SAMPLE_ROWS / 2 {
-            self.at_half = bytes;
-        }
-        if self.seen != Self::SAMPLE_ROWS {
+    fn reaches(&mut self, rows: usize, bytes: usize, bytes_max: usize) -> bool {
+        self.seen += rows;
+        if self.is_judged || self.seen < Self::SAMPLE_ROWS / 2 {
             return bytes > bytes_max;
         }
-        let growth = bytes - self.at_half;
-        bytes + growth * (self.rows - self.seen) / Self::SAMPLE_ROWS > bytes_max
+        let (half, bytes_at_half) = *self.at_half.get_or_insert((self.seen, bytes));
+        if self.seen < Self::SAMPLE_ROWS {
+            return bytes > bytes_max;
+        }
+        self.is_judged = true;
+        let left = self.rows.saturating_sub(self.seen);
+        let growth = (bytes - bytes_at_half) * left / (2 * (self.seen - half).max(1));
+        bytes + growth > bytes_max
     }
 }
 
@@ -212,28 +251,30 @@ pub(super) fn list_codes<'a>(
 ) -> Option<ListCodes> {
     let mut all = ListCodes { codes: Vec::new(), at: vec![(0, 0); order.rows.len()] };
     let mut lists = Lists::default();
-    let mut numbered: Vec<_> = columns.iter().map(|side| Numbered::new(side.texts)).collect();
     let mut growth = Growth::of(order.rows.len());
-    for (place, (batch, row)) in order.arrival() {
+    for (batch, arrived) in order.arrival() {
         let side = columns[batch];
-        let list = side.is_full().then(|| side.list(row));
-        let known = list.and_then(|list| lists.find(list));
-        let at = known.unwrap_or_else(|| {
-            let start = all.codes.len();
-            let numbered = &mut numbered[batch];
-            all.codes.extend(side.range(row).map(|at| numbered.code(at, distinct)));
-            let length = all.codes.len() - start;
-            let short = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-            let at = (short(start), short(length));
-            if let Some(list) = list {
-                lists.insert(list, at);
+        let (is_full, mut numbered) = (side.is_full(), Numbered::new(side.texts));
+        for rows in arrived {
+            for row in rows {
+                let list = is_full.then(|| side.list(row.row()));
+                let known = list.and_then(|list| lists.find(list));
+                all.at[row.place()] = known.unwrap_or_else(|| {
+                    let at = all.codes.len();
+                    let texts = side.range(row.row());
+                    all.codes.extend(texts.map(|at| numbered.code(at, distinct)));
+                    let at = (number(at), number(all.codes.len() - at));
+                    if let Some(list) = list {
+                        lists.insert(list, at);
+                    }
+                    at
+                });
             }
-            at
-        });
-        if growth.reaches(distinct.page_bytes(), bytes_max) || all.codes.len() > u32::MAX as usize {
-            return None;
+            let is_too_much = growth.reaches(rows.len(), distinct.page_bytes(), bytes_max);
+            if is_too_much || all.codes.len() > u32::MAX as usize {
+                return None;
+            }
         }
-        all.at[place] = at;
     }
     Some(all)
 }
@@ -296,7 +337,12 @@ mod tests {
         let rows: Vec<RowAt> = (0..column.len()).map(|row| (0, row)).collect();
         let column = TextColumn::of(&column).unwrap();
         let mut distinct = Distinct::default();
-        let codes = text_codes(&[column], &Order::new(&rows), &mut distinct, 1 << 20);
+        let codes = text_codes(
+            &[column],
+            &Order::new(&rows, [column.len()].into_iter()),
+            &mut distinct,
+            1 << 20,
+        );
         (codes.is_some(), distinct.texts.len())
     }
 

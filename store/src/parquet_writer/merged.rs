@@ -148,7 +148,8 @@ impl MergedFile {
         ColumnPart { arrays, rows }: &ColumnPart,
     ) -> Result<(), WriteError> {
         let column = &self.table.columns()[position];
-        let rows = ColumnRows { column, arrays, order: &Order::of_whole(rows, arrays) };
+        let order = Order::new(rows, arrays.iter().map(Array::len));
+        let rows = ColumnRows { column, arrays, order: &order };
         let leaves = &self.leaves[position];
         let encoded = rows.encode_texts(leaves, Writing::Compaction, &mut self.statistics)?;
         encoded.into_iter().try_for_each(|encoded| self.keep(group, encoded))

@@ -62,10 +62,16 @@ impl<'a> Numbered<'a> {
     /// The number of the text of a row; [`NULL`] where there is none.
     #[inline]
     pub(crate) fn code(&mut self, row: usize, distinct: &mut Distinct<'a>) -> u32 {
-        let Some(place) = self.column.place(row) else { return NULL };
-        let known = self.known.get(place).copied().unwrap_or(NULL);
-        if known != NULL {
-            return known;
+        let Some(place) = self.column.place_named(row) else { return NULL };
+        match self.known.get(place) {
+            Some(known) if *known != NULL => *known,
+            _ => self.look_up(place, distinct),
+        }
+    }
+
+    fn look_up(&mut self, place: usize, distinct: &mut Distinct<'a>) -> u32 {
+        if self.column.texts().is_null(place) {
+            return NULL;
         }
         let text = self.column.texts().value(place);
         if self.before.1 == NULL || self.before.0 != text {
