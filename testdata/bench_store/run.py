@@ -36,7 +36,7 @@ from peers import (  # noqa: E402
 
 # Bytes per span of all tables together, and the part of them that rollups may take.
 BYTES_GOAL, ROLLUPS_GOAL = 60, 0.05
-ROLLUPS = ("operation_minutes", "edge_minutes")
+ROLLUPS = ("operation_minutes", "edge_minutes", "operation_hours", "edge_hours")
 DIFFERENT = "DIFFERENT"
 
 
