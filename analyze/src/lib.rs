@@ -14,6 +14,7 @@
 //! Architecture invariant: nothing here writes a table, and no SQL reaches a file outside of the
 //! store's folders.
 
+mod attribute_columns;
 pub mod error;
 pub mod format;
 mod functions;

@@ -32,6 +32,7 @@ use upriver_store::schema::Table;
 use upriver_store::snapshot::Snapshot;
 use url::Url;
 
+use crate::attribute_columns::AttributeColumns;
 use crate::error::QueryError;
 use crate::functions::{self, LimitedSeries};
 use crate::gate;
@@ -284,7 +285,8 @@ fn state(
     tables: &Arc<dyn SchemaProvider>,
 ) -> Result<SessionState, QueryError> {
     // Ids first: once types are coerced, hexadecimal text has become bytes of another kind.
-    let mut analyzer: Vec<Arc<dyn AnalyzerRule + Send + Sync>> = vec![Arc::new(HexadecimalIds)];
+    let mut analyzer: Vec<Arc<dyn AnalyzerRule + Send + Sync>> =
+        vec![Arc::new(HexadecimalIds), Arc::new(AttributeColumns)];
     analyzer.extend(Analyzer::new().rules);
     let mut state = SessionStateBuilder::new()
         .with_config(config(options))

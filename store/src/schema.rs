@@ -4,6 +4,7 @@
 //! An instant is therefore kept twice, as `time` (for pruning and people) and as exact
 //! `*_unix_nano` (for arithmetic). `date` is the partition column and always the last one.
 
+mod attributes;
 mod changes;
 mod logs;
 mod metrics;
@@ -14,6 +15,8 @@ mod traces;
 use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
+
+pub use attributes::AttributeColumn;
 
 use crate::text_column::folded_type;
 
@@ -106,6 +109,15 @@ impl Table {
     /// The columns, `date` last.
     pub fn columns(self) -> &'static [Column] {
         self.definition().columns
+    }
+
+    /// Columns that the table had in earlier versions, of which files may still be there. They are not
+    /// read: another table says the same.
+    pub fn former_columns(self) -> &'static [&'static str] {
+        match self {
+            Self::PayloadSizes => &["parent_span_id"],
+            _ => &[],
+        }
     }
 
     /// The columns by which rows are sorted inside a file.

@@ -249,7 +249,9 @@ fn check_columns(found: &Schema, table: Table) -> Result<(), TableFileError> {
             _ => {}
         }
     }
-    let unknown = found.fields().iter().find(|field| schema.index_of(field.name()).is_err());
+    let is_known =
+        |name: &str| schema.index_of(name).is_ok() || table.former_columns().contains(&name);
+    let unknown = found.fields().iter().find(|field| !is_known(field.name()));
     match unknown {
         Some(field) => Err(TableFileError::UnknownColumn { column: field.name().clone() }),
         None => Ok(()),

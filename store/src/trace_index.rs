@@ -133,7 +133,8 @@ impl TraceIndex {
                     ),
                 }
             } else {
-                let parent = columns.parent(row).and_then(|id| self.spans.get((key.0, id)));
+                let parent = self.spans.get(key).map(|reporter| (key.0, reporter.parent));
+                let parent = parent.and_then(|parent| self.spans.get(parent));
                 Edge {
                     client: parent
                         .map(|span| self.names.text(span.service))
@@ -321,7 +322,6 @@ fn pair<'a>(
 struct EdgeColumns<'a> {
     trace: &'a BinaryArray,
     id: &'a Int64Array,
-    parent: &'a Int64Array,
     clients: TextColumn<'a>,
     servers: TextColumn<'a>,
     operations: TextColumn<'a>,
@@ -333,7 +333,6 @@ impl<'a> EdgeColumns<'a> {
         Some(Self {
             trace: rows.column_by_name("trace_id")?.as_binary_opt()?,
             id: integers(rows, "span_id")?,
-            parent: integers(rows, "parent_span_id")?,
             clients: texts(rows, "client_service")?,
             servers: texts(rows, "server_service")?,
             operations: texts(rows, "operation")?,
@@ -343,10 +342,6 @@ impl<'a> EdgeColumns<'a> {
 
     fn key(&self, row: usize) -> SpanKey {
         (trace_key(self.trace.value(row)), self.id.value(row))
-    }
-
-    fn parent(&self, row: usize) -> Option<i64> {
-        self.parent.is_valid(row).then(|| self.parent.value(row))
     }
 }
 

@@ -187,17 +187,15 @@ def span_number(text):
 
 
 def span_of(row):
-    """A span of ours in plain terms; numbers among the attributes as numbers."""
+    """A span of ours in plain terms: columns, and the other attributes; numbers among them as numbers."""
     kinds = ["UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER"]
     attributes = row["attributes"]
     attributes = json.loads(attributes) if isinstance(attributes, str) else attributes
-    span = {key.replace(".", "_"): number_of(value) for key, value in attributes.items()}
-    span |= {name: row[name] for name in ("service_name", "span_name", "duration_ns")}
-    span["parent_span_id"] = row["parent_span_id"]
+    span = {name: number_of(value) for name, value in row.items()}
+    span |= {key.replace(".", "_"): number_of(value) for key, value in attributes.items()}
     span["timestamp"] = row["start_unix_nano"]
     span["span_kind"] = kinds.index(row["span_kind"])
     span["status_code"] = ["UNSET", "OK", "ERROR"].index(row["status_code"])
-    span["host_name"] = row["host_name"]
     return span
 
 

@@ -89,9 +89,9 @@ fn request(number: i64, at: i64, slow: bool, spans: &mut Vec<Value>, sizes: &mut
             "service_version": if slow { "2.0" } else { "1.0" },
         }),
     ));
-    let size = |reporter: &str, direction: &str, id: i64, parent: i64, bytes: i64| {
+    let size = |reporter: &str, direction: &str, id: i64, bytes: i64| {
         json!({
-            "time": text(at), "trace_id": trace, "span_id": id, "parent_span_id": parent,
+            "time": text(at), "trace_id": trace, "span_id": id,
             "direction": direction, "reporter": reporter, "wire_bytes": bytes,
             "operation": if reporter == "server" { "GET /stock" } else { "GET" },
             "client_service": (reporter == "client").then_some("checkout"),
@@ -99,9 +99,9 @@ fn request(number: i64, at: i64, slow: bool, spans: &mut Vec<Value>, sizes: &mut
             "source_attribute": "http.response.body.size",
         })
     };
-    sizes.push(size("client", "response", id + 2, id + 1, (8_000 + number) * factor + 300));
-    sizes.push(size("server", "response", id + 3, id + 2, (8_000 + number) * factor));
-    sizes.push(size("client", "request", id + 2, id + 1, 100 + number % 3));
+    sizes.push(size("client", "response", id + 2, (8_000 + number) * factor + 300));
+    sizes.push(size("server", "response", id + 3, (8_000 + number) * factor));
+    sizes.push(size("client", "request", id + 2, 100 + number % 3));
 }
 
 fn hostile() -> Value {

@@ -32,6 +32,7 @@ macro_rules! files {
 }
 
 files!(
+    attributes,
     changes,
     compare_operations,
     empty,

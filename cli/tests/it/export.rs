@@ -88,6 +88,7 @@ pub(crate) fn figures_of(data: &Path, table: Table, is_kept: impl Fn(&str) -> bo
             Kind::Int => sum(&format!("\"{name}\""), 0),
             Kind::Float => sum(&format!("nanvl(\"{name}\", 0.0)"), 9),
             Kind::Text => format!("count(DISTINCT \"{name}\") * 1000000 + sum(length(\"{name}\"))"),
+            Kind::Attributes if *name == "attributes" => attributes_of(table),
             Kind::Attributes => format!("sum(cardinality(\"{name}\"))"),
             Kind::Histogram => format!("sum(\"{name}\"['sum']) + sum(\"{name}\"['count'])"),
             _ => format!("count(DISTINCT \"{name}\")"),
@@ -97,6 +98,19 @@ pub(crate) fn figures_of(data: &Path, table: Table, is_kept: impl Fn(&str) -> bo
     let figures: Vec<_> = figures.collect();
     let query = format!("SELECT count(*) AS rows, {} FROM {}", figures.join(", "), table.name());
     rows(data, &query)[0].clone()
+}
+
+/// How many attributes there are, in the map or as columns. Rows of earlier builds have some in both.
+fn attributes_of(table: Table) -> String {
+    let columns = table.attribute_columns().iter().map(|known| {
+        let names: Vec<_> = [Some(known.attribute), known.older].into_iter().flatten().collect();
+        format!(
+            " + count(*) FILTER (WHERE {} IS NOT NULL AND NOT array_has_any(map_keys(attributes), ['{}']))",
+            known.column,
+            names.join("', '")
+        )
+    });
+    format!("sum(cardinality(attributes)){}", columns.collect::<String>())
 }
 
 #[track_caller]

@@ -50,6 +50,14 @@ fn contents(data: &Path, known: Option<&Map<String, Value>>) -> Map<String, Valu
     Table::ALL.into_iter().filter(is_there).map(table).collect()
 }
 
+/// Leaves out what is said of a column.
+fn forget(tables: &mut Map<String, Value>, table: &str, column: &str) {
+    if let Some(figures) = tables.get_mut(table).and_then(Value::as_object_mut) {
+        figures.remove(column);
+        figures.remove(&format!("{column}_count"));
+    }
+}
+
 /// What is odd, and two requests of each kind, in files; two more in the log.
 async fn make(format: &str) {
     let folder = formats().join(format);
@@ -106,25 +114,28 @@ async fn folders_of_earlier_builds_are_read_as_they_were() {
         let place = TempDir::new().unwrap();
         let data = place.path().join("data");
         copy_folder(&format.join("data"), &data);
-        let known: Value =
+        let mut known: Map<String, Value> =
             serde_json::from_slice(&fs::read(format.join("tables.json")).unwrap()).unwrap();
-        let known = known.as_object().unwrap();
+        for table in Table::ALL {
+            for column in table.former_columns() {
+                forget(&mut known, table.name(), column);
+            }
+        }
         let same = |expected: &Map<String, Value>, when: &str| {
             for (table, found) in contents(&data, Some(expected)) {
                 assert_eq!(found, expected[&table], "{}, {table} {when}", format.display());
             }
         };
-        same(known, "as read");
+        same(&known, "as read");
         let spans = rows(&data, "SELECT count(*) AS n FROM spans")[0]["n"].clone();
         assert!(spans.as_u64() > Some(100), "{spans}");
         // A writer replays the log, adds the columns that are new, and puts files together.
         upriver(&["storage", "compact", "--data", text(&data)]).ended(0);
         let mut kept = known.clone();
         kept.retain(|name, _| Table::from_name(name).is_some_and(|table| !table.is_rollup()));
-        for name in COMPLETED {
-            for table in kept.values_mut().filter_map(Value::as_object_mut) {
-                table.remove(name);
-                table.remove(&format!("{name}_count"));
+        for table in known.keys() {
+            for column in COMPLETED {
+                forget(&mut kept, table, column);
             }
         }
         assert!(kept.len() > 8, "{kept:?}");

@@ -4,6 +4,7 @@
 //! status, a size or a flag. There a text that is how a number, a truth value or a list would have been
 //! written is written as that, so that the columns that come from it are the same again.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use arrow::array::{Array, AsArray, MapArray};
@@ -11,7 +12,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::lines::json;
-use super::rows::{Double, Signed, elements};
+use super::rows::{Double, Rows, Signed, elements, int, text};
 use crate::otlp::is_read_by_type;
 
 /// A `KeyValue`.
@@ -47,6 +48,34 @@ pub(super) fn of_row(column: &MapArray, row: usize) -> Vec<KeyValue<'_>> {
     entries(column, row)
         .map(|(key, text)| KeyValue { key, value: text.map(|text| any_value(key, text)) })
         .collect()
+}
+
+/// The attributes of a row, those first that are columns.
+pub(super) fn with_columns(rows: Rows<'_>, row: usize) -> Vec<KeyValue<'_>> {
+    let map = rows.maps("attributes");
+    let columns = rows.table().attribute_columns().iter().filter_map(|known| {
+        let (value, text) = column_value(rows, known.column, row)?;
+        // Rows of earlier versions have it in the map too; others may have come from the older name.
+        let is_in_map = entries(map, row).any(|(key, found)| {
+            key == known.attribute || (Some(key) == known.older && found == Some(&*text))
+        });
+        (!is_in_map).then_some(KeyValue { key: known.attribute, value: Some(value) })
+    });
+    columns.chain(of_row(map, row)).collect()
+}
+
+/// The value of a column, and how it is as text.
+fn column_value<'a>(
+    rows: Rows<'a>,
+    column: &str,
+    row: usize,
+) -> Option<(AnyValue<'a>, Cow<'a, str>)> {
+    if rows.is_of_integers(column) {
+        let number = int(rows.ints(column), row)?;
+        return Some((AnyValue::IntValue(Signed(number)), Cow::Owned(number.to_string())));
+    }
+    let text = text(rows.texts(column), row)?;
+    Some((AnyValue::StringValue(text), Cow::Borrowed(text)))
 }
 
 /// The same as name and text; empty values are left out.

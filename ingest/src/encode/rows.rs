@@ -7,9 +7,10 @@ use arrow::array::{
     Array, AsArray, BinaryArray, BooleanArray, Float64Array, Int64Array, ListArray, MapArray,
     StringArray,
 };
-use arrow::datatypes::{Float64Type, Int64Type};
+use arrow::datatypes::{DataType, Float64Type, Int64Type};
 use serde::{Serialize, Serializer};
 use upriver_store::batch::TableBatch;
+use upriver_store::schema::Table;
 
 /// The columns of a table's rows. Names are those of the table's schema, which every batch has.
 #[derive(Clone, Copy, Debug)]
@@ -24,9 +25,17 @@ impl<'a> Rows<'a> {
         self.0.rows.num_rows()
     }
 
+    pub(super) fn table(self) -> Table {
+        self.0.table
+    }
+
     fn column(self, name: &str) -> &'a dyn Array {
         let column = self.0.rows.column_by_name(name);
         column.expect("batches have the columns of their table")
+    }
+
+    pub(super) fn is_of_integers(self, name: &str) -> bool {
+        *self.column(name).data_type() == DataType::Int64
     }
 
     pub(super) fn texts(self, name: &str) -> &'a StringArray {

@@ -95,7 +95,7 @@ fn span_of<'a>(rows: Rows<'a>, row: usize, events: &mut Events<'a>) -> Span<'a> 
         kind: kind(rows.texts("span_kind").value(row)),
         start_time_unix_nano: Unsigned(start),
         end_time_unix_nano: Unsigned(end),
-        attributes: attributes::of_row(rows.maps("attributes"), row),
+        attributes: attributes::with_columns(rows, row),
         events: events.take(&Owner::of(rows, row), rows.ints("event_count").value(row)),
         links: links(rows.lists("links"), row),
         status: Status {
@@ -200,7 +200,7 @@ impl<'a> Events<'a> {
         Event {
             time_unix_nano: Unsigned(self.rows.ints("time_unix_nano").value(row)),
             name: self.rows.texts("event_name").value(row),
-            attributes: attributes::of_row(self.rows.maps("attributes"), row),
+            attributes: attributes::with_columns(self.rows, row),
         }
     }
 }

@@ -465,7 +465,18 @@ pub(crate) struct AttributesBuilder {
 impl AttributesBuilder {
     /// Adds a row.
     pub(super) fn append(&mut self, attributes: &Attributes<'_>) -> Result<(), WireError> {
-        self.append_with(attributes, None)
+        self.append_without(attributes, |_, _| false)
+    }
+
+    /// Adds a row without the attributes that are elsewhere.
+    pub(super) fn append_without(
+        &mut self,
+        attributes: &Attributes<'_>,
+        is_elsewhere: impl Fn(&Key<'_>, &Value<'_>) -> bool,
+    ) -> Result<(), WireError> {
+        let length = self.push(attributes, is_elsewhere)?;
+        self.end_row(length);
+        Ok(())
     }
 
     /// Adds a row with one more attribute, unless its key is there already.
@@ -474,8 +485,30 @@ impl AttributesBuilder {
         attributes: &Attributes<'_>,
         extra: Option<(&str, &str)>,
     ) -> Result<(), WireError> {
+        let mut length = self.push(attributes, |_, _| false)?;
+        let extra = extra.filter(|(key, _)| attributes.entries.iter().all(|(k, _)| k.name != *key));
+        if let Some((key, value)) = extra {
+            self.keys.push(key, keys::slot(key.as_bytes()));
+            self.values.push(value);
+            length = length.saturating_add(1);
+        }
+        self.end_row(length);
+        Ok(())
+    }
+
+    /// Adds the attributes that are not elsewhere, and says how many these are.
+    fn push(
+        &mut self,
+        attributes: &Attributes<'_>,
+        is_elsewhere: impl Fn(&Key<'_>, &Value<'_>) -> bool,
+    ) -> Result<usize, WireError> {
         let mut decimal = itoa::Buffer::new();
+        let mut length = 0usize;
         for (key, value) in &attributes.entries {
+            if is_elsewhere(key, value) {
+                continue;
+            }
+            length = length.saturating_add(1);
             self.keys.push(key.name, key.slot);
             match value {
                 Value::Text(text) => self.values.push(text),
@@ -487,15 +520,12 @@ impl AttributesBuilder {
                 }
             }
         }
-        let extra = extra.filter(|(key, _)| attributes.entries.iter().all(|(k, _)| k.name != *key));
-        if let Some((key, value)) = extra {
-            self.keys.push(key, keys::slot(key.as_bytes()));
-            self.values.push(value);
-        }
-        let length = attributes.entries.len().saturating_add(usize::from(extra.is_some()));
+        Ok(length)
+    }
+
+    fn end_row(&mut self, length: usize) {
         self.lengths.push(length);
         self.make_room();
-        Ok(())
     }
 
     /// After 1, 8, 64 rows and so on it is clearer how much the others will take.
@@ -565,9 +595,13 @@ impl Default for FoldedAttributesBuilder {
 }
 
 impl FoldedAttributesBuilder {
-    /// Adds a row.
-    pub(super) fn append(&mut self, attributes: &Attributes<'_>) -> Result<(), WireError> {
-        self.0.append(attributes)
+    /// Adds a row without the attributes that are elsewhere.
+    pub(super) fn append_without(
+        &mut self,
+        attributes: &Attributes<'_>,
+        is_elsewhere: impl Fn(&Key<'_>, &Value<'_>) -> bool,
+    ) -> Result<(), WireError> {
+        self.0.append_without(attributes, is_elsewhere)
     }
 }
 

@@ -34,7 +34,6 @@ table_rows! {
         service_version: FoldedTextBuilder,
         deployment_environment_name: FoldedTextBuilder,
         span_id: IntBuilder,
-        parent_span_id: IntBuilder,
         trace_id: BytesBuilder,
         date: DateBuilder,
     }
@@ -189,7 +188,6 @@ impl PayloadSizeRows {
         self.service_version.append_option(span.resource.service_version.as_deref());
         self.deployment_environment_name.append_option(span.resource.environment.as_deref());
         self.span_id.append_value(span.ids.span);
-        self.parent_span_id.append_option(span.ids.parent);
         self.trace_id.append_value(span.ids.trace);
         self.date.append_value(span.start.date());
     }

@@ -96,6 +96,31 @@ pub(super) fn column_of(key: &str) -> Option<Column> {
     })
 }
 
+impl Column {
+    /// Whether the column says all that the attribute says, which is then nowhere else: its value is of the
+    /// column's type, and came under the current name.
+    pub(super) fn says_all_of(self, value: &Value<'_>) -> bool {
+        match self {
+            Self::HttpStatus(name) => name == Name::Current && matches!(value, Value::Int(_)),
+            Self::MessagingTemplate | Self::MessagingUnnamed => false,
+            Self::HttpMethod(name)
+            | Self::RpcSystem(name)
+            | Self::DbSystem(name)
+            | Self::DbNamespace(name)
+            | Self::DbOperation(name)
+            | Self::MessagingDestination(name)
+            | Self::PeerService(name)
+            | Self::ServerAddress(name) => name == Name::Current && matches!(value, Value::Text(_)),
+            Self::HttpRoute
+            | Self::UrlTemplate
+            | Self::RpcService
+            | Self::RpcMethod
+            | Self::MessagingSystem
+            | Self::ErrorType => matches!(value, Value::Text(_)),
+        }
+    }
+}
+
 impl<'a> Promoted<'a> {
     /// Takes the columns from the attributes of a span.
     pub(super) fn read(attributes: &Attributes<'a>, kind: SpanKind) -> Result<Self, WireError> {

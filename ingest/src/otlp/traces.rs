@@ -7,7 +7,7 @@ use upriver_store::schema::Table;
 use upriver_store::text_column::FoldedTextBuilder;
 use upriver_store::time::UnixNanos;
 
-use super::attributes::{Attributes, CommonAttributesBuilder, FoldedAttributesBuilder};
+use super::attributes::{Attributes, CommonAttributesBuilder, FoldedAttributesBuilder, Value};
 use super::operation::operation;
 use super::payload_sizes::PayloadSizeRows;
 use super::payload_sizes::messages::Messages;
@@ -23,6 +23,8 @@ use crate::rows::{BytesBuilder, DateBuilder, IntBuilder, LinksBuilder, TimeBuild
 const ROW_COST: usize = 256;
 /// What a link takes.
 const LINK_COST: usize = 32;
+/// Attributes of an event that are columns.
+const EXCEPTION: [&str; 3] = ["exception.type", "exception.message", "exception.stacktrace"];
 
 /// Reads an `ExportTraceServiceRequest`.
 pub(super) fn decode(body: &[u8]) -> Result<Decoded, Fault> {
@@ -457,10 +459,13 @@ impl SpanEventRows {
         self.time_unix_nano.append_value(time.0);
         self.date.append_value(time.date());
         self.event_name.append_value(name);
-        self.exception_type.append_option(attributes.text(&["exception.type"])?);
-        self.exception_message.append_option(attributes.text(&["exception.message"])?);
-        self.exception_stacktrace.append_option(attributes.text(&["exception.stacktrace"])?);
-        self.attributes.append(attributes)?;
+        let [kind, message, stacktrace] = EXCEPTION;
+        self.exception_type.append_option(attributes.text(&[kind])?);
+        self.exception_message.append_option(attributes.text(&[message])?);
+        self.exception_stacktrace.append_option(attributes.text(&[stacktrace])?);
+        self.attributes.append_without(attributes, |key, value| {
+            matches!(value, Value::Text(_)) && EXCEPTION.contains(&key.name)
+        })?;
         parts.messages.add(name, attributes)?;
         Ok(())
     }
@@ -537,7 +542,9 @@ impl<'a> TraceRows<'a> {
         self.spans.append_facts(&facts);
         self.spans.append_rest(&span, facts.start);
         self.spans.append_promoted(&promoted);
-        self.spans.attributes.append(attributes)?;
+        self.spans.attributes.append_without(attributes, |key, value| {
+            key.column.is_some_and(|column| column.says_all_of(value))
+        })?;
         self.spans.append_links(&parts.links, &mut self.budget)?;
         self.append_events(&parts.events, &facts)?;
         let mut messages = self.event_parts.messages;

@@ -40,15 +40,8 @@ const OF_SPANS: [&str; 15] = [
     "callee_operation",
 ];
 /// The same of `payload_sizes`.
-const OF_SIZES: [&str; 7] = [
-    "trace_id",
-    "span_id",
-    "parent_span_id",
-    "client_service",
-    "server_service",
-    "operation",
-    "reporter",
-];
+const OF_SIZES: [&str; 6] =
+    ["trace_id", "span_id", "client_service", "server_service", "operation", "reporter"];
 
 /// Files that take the place of others.
 #[derive(Debug, Default)]

@@ -108,7 +108,11 @@ pub(super) const SPANS: Definition = Definition {
         optional("scope_version", Text, "Version of the instrumentation scope."),
         column("event_count", Int, "Number of events."),
         column("links", Links, "Links to other spans."),
-        column("attributes", Attributes, "All attributes of the span."),
+        column(
+            "attributes",
+            Attributes,
+            "Attributes of the span, without those under a current name whose value a column holds.",
+        ),
         column("resource_attributes", Attributes, "All attributes of the resource."),
         DATE,
     ],
@@ -129,7 +133,11 @@ pub(super) const SPAN_EVENTS: Definition = Definition {
         optional("exception_stacktrace", Text, "`exception.stacktrace`."),
         column("span_id", Int, "Span id."),
         column("trace_id", TraceId, "Trace id."),
-        column("attributes", Attributes, "Attributes of the event."),
+        column(
+            "attributes",
+            Attributes,
+            "Attributes of the event, without those whose value a column holds.",
+        ),
         DATE,
     ],
 };
@@ -172,7 +180,6 @@ pub(super) const PAYLOAD_SIZES: Definition = Definition {
         optional("service_version", Text, "`service.version` of the reporter."),
         optional("deployment_environment_name", Text, "Environment of the reporter."),
         column("span_id", Int, "Span id of the reporter."),
-        optional("parent_span_id", Int, "Its parent."),
         column("trace_id", TraceId, "Trace id."),
         DATE,
     ],

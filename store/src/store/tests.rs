@@ -83,7 +83,7 @@ fn decode_call(record: &LogRecord) -> Result<Vec<TableBatch>, DecodeFailure> {
                     Span { kind: "CLIENT", name: "ask", parent: Some(1), ..span(2, 10, 50) },
                 ]),
             ),
-            body(call, "client", 2, Some(1)),
+            body(call, "client", 2),
             samples(call),
             stacks(call),
             frames(call),
@@ -96,7 +96,7 @@ fn decode_call(record: &LogRecord) -> Result<Vec<TableBatch>, DecodeFailure> {
                     Span { name: "look up", parent: Some(3), ..span(4, 22, 7) },
                 ]),
             ),
-            body(call, "server", 3, Some(2)),
+            body(call, "server", 3),
         ]),
         "tidy" => {
             let late =
@@ -118,7 +118,7 @@ fn decode_call(record: &LogRecord) -> Result<Vec<TableBatch>, DecodeFailure> {
     }
 }
 
-fn body(call: i64, reporter: &str, span: i64, parent: Option<i64>) -> TableBatch {
+fn body(call: i64, reporter: &str, span: i64) -> TableBatch {
     let start = call * SECOND;
     let text = |value: &str| Arc::new(StringArray::from(vec![value])) as ArrayRef;
     let service = if reporter == "client" {
@@ -135,7 +135,6 @@ fn body(call: i64, reporter: &str, span: i64, parent: Option<i64>) -> TableBatch
         ("reporter", text(reporter)),
         ("wire_bytes", ints(&[1_000 + call])),
         ("span_id", ints(&[span])),
-        ("parent_span_id", Arc::new(Int64Array::from(vec![parent])) as ArrayRef),
         ("trace_id", Arc::new(BinaryArray::from_vec(vec![&i128::from(call).to_be_bytes()]))),
         ("date", dates(&[start])),
     ];
@@ -442,7 +441,7 @@ async fn the_timer_commits_until_it_is_stopped() {
 
 #[test]
 fn rows_of_the_service_read_back_and_cut_ones_are_an_error() {
-    let batches = vec![finding("it's slow"), body(1, "client", 2, None), finding("it grew")];
+    let batches = vec![finding("it's slow"), body(1, "client", 2), finding("it grew")];
     let payload = local_rows::encode(&batches).unwrap();
     let read = local_rows::decode(&payload).unwrap();
     let tables = |batches: &[TableBatch]| batches.iter().map(|b| b.table).collect::<Vec<_>>();

@@ -201,6 +201,29 @@ fn current_names_win_over_older_ones_in_any_order() {
 }
 
 #[test]
+fn what_a_column_says_is_not_in_the_map_again() {
+    for known in Table::Spans.attribute_columns() {
+        let value = if known.column == "http_response_status_code" { "7" } else { "v" };
+        let columns = [known.column, "attributes"];
+        let row = spans(&[], span(3, &[(known.attribute, value), ("k", "x")]), &columns);
+        assert_eq!(row, format!("{value} | {{k: x}}"), "{known:?}");
+        if let Some(older) = known.older {
+            // The map tells by which name it came, and what lost.
+            let row = spans(&[], span(3, &[(older, value)]), &columns);
+            assert_eq!(row, format!("{value} | {{{older}: {value}}}"), "{known:?}");
+            let both = [(older, "3"), (known.attribute, value)];
+            let row = spans(&[], span(3, &both), &columns);
+            assert_eq!(row, format!("{value} | {{{older}: 3}}"), "{known:?}");
+        }
+    }
+    // Of another type than the column has.
+    let columns = ["http_route", "http_response_status_code", "attributes"];
+    let odd = [("http.route", "12"), ("http.response.status_code", "2xx")];
+    let row = "12 | ∅ | {http.route: 12, http.response.status_code: 2xx}";
+    assert_eq!(spans(&[], span(3, &odd), &columns), row);
+}
+
+#[test]
 fn odd_times_are_kept_in_range() {
     let at = |start, end| {
         let odd =
@@ -247,7 +270,16 @@ fn events_become_rows() {
         ("exception.type", "IOError"),
         ("exception.message", "m"),
         ("exception.stacktrace", "a\nb"),
+        ("exception.escaped", "1"),
     ];
+    assert_eq!(
+        EXCEPTION.to_vec(),
+        Table::SpanEvents
+            .attribute_columns()
+            .iter()
+            .map(|known| known.attribute)
+            .collect::<Vec<_>>()
+    );
     let with_events = ProtoSpan {
         events: vec![
             Event { time_unix_nano: START, name: "e1".into(), ..Event::default() },
@@ -270,12 +302,16 @@ fn events_become_rows() {
         "exception_message",
         "exception_stacktrace",
         "span_id",
+        "attributes",
     ];
     assert_eq!(
         cells(&decoded, Table::SpanEvents, &columns),
         [
-            format!("{START} | s | a span | e1 | ∅ | ∅ | ∅ | 7"),
-            format!("{} | s | a span | exception | IOError | m | a\nb | 7", i64::MAX),
+            format!("{START} | s | a span | e1 | ∅ | ∅ | ∅ | 7 | {{}}"),
+            format!(
+                "{} | s | a span | exception | IOError | m | a\nb | 7 | {{exception.escaped: 1}}",
+                i64::MAX
+            ),
         ]
     );
     assert_eq!(cells(&decoded, Table::Spans, &["event_count"]), ["2"]);

@@ -1,0 +1,68 @@
+//! `attributes['http.route']` just works: what a column says is read there, since the map has only the
+//! other attributes, and the column has statistics besides.
+
+use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::{Column, DFSchema};
+use datafusion::config::ConfigOptions;
+use datafusion::error::Result;
+use datafusion::functions::core::expr_fn::coalesce;
+use datafusion::logical_expr::expr_rewriter::NamePreserver;
+use datafusion::logical_expr::utils::merge_schema;
+use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, cast};
+use datafusion::optimizer::AnalyzerRule;
+use upriver_store::schema::{AttributeColumn, Table};
+
+/// The column of the other attributes.
+const MAP: &str = "attributes";
+
+/// Rewrites accesses of the map.
+#[derive(Debug)]
+pub(crate) struct AttributeColumns;
+
+impl AnalyzerRule for AttributeColumns {
+    fn name(&self) -> &'static str {
+        "attribute_columns"
+    }
+
+    fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
+        Ok(plan.transform_up_with_subqueries(rewrite_node)?.data)
+    }
+}
+
+fn rewrite_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
+    let schema = merge_schema(&plan.inputs());
+    let names = NamePreserver::new(&plan);
+    plan.map_expressions(|expression| {
+        let name = names.save(&expression);
+        let rewritten = expression.transform_up(|e| rewrite(e, &schema))?;
+        Ok(rewritten.update_data(|data| name.restore(data)))
+    })
+}
+
+fn rewrite(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+    let Some(column) = column_of(&expression, schema) else {
+        return Ok(Transformed::no(expression));
+    };
+    let of_map = expression.get_type(schema)?;
+    let is_of_texts = !Expr::Column(column.clone()).get_type(schema)?.is_integer();
+    let said = cast(Expr::Column(column), of_map);
+    // What is not a number is in the map alone.
+    let value = if is_of_texts { said } else { coalesce(vec![said, expression]) };
+    Ok(Transformed::yes(value))
+}
+
+/// The column that holds the attribute, where the expression is one in the map of a row that has it.
+fn column_of(expression: &Expr, schema: &DFSchema) -> Option<Column> {
+    let Expr::ScalarFunction(access) = expression else { return None };
+    let (true, [Expr::Column(map), Expr::Literal(key, _)]) =
+        (access.func.name() == "get_field", access.args.as_slice())
+    else {
+        return None;
+    };
+    let key = key.try_as_str().flatten().filter(|_| map.name == MAP)?;
+    let known = Table::ALL.iter().flat_map(|table| table.attribute_columns());
+    let is_asked = |known: &&AttributeColumn| known.attribute == key;
+    let columns =
+        known.filter(is_asked).map(|known| Column::new(map.relation.clone(), known.column));
+    columns.into_iter().find(|column| schema.has_column(column))
+}
