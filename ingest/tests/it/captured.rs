@@ -6,6 +6,7 @@ use std::path::Path;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -94,8 +95,24 @@ fn attributes_of_traces_are_complete() {
             arrow::array::AsArray::as_map(column).clone()
         };
         let (own, resource) = (column("attributes"), column("resource_attributes"));
-        let sent: usize = spans(&request).iter().map(|span| span.attributes.len()).sum();
-        assert_eq!(arrow::array::Array::len(own.keys()), sent, "{}", path.display());
+        let sent = spans(&request);
+        let mut in_map: usize = sent.iter().map(|span| span.attributes.len()).sum();
+        for known in Table::Spans.attribute_columns() {
+            let found = cells(&decoded, Table::Spans, &[known.column]);
+            for (span, found) in sent.iter().zip(found) {
+                let is_column = |attribute: &&KeyValue| attribute.key == known.attribute;
+                let Some(attribute) = span.attributes.iter().find(is_column) else { continue };
+                match attribute.value.as_ref().unwrap().value.as_ref().unwrap() {
+                    Value::StringValue(text) => assert_eq!(found, *text, "{}", path.display()),
+                    Value::IntValue(number) => {
+                        assert_eq!(found, number.to_string(), "{}", path.display());
+                    }
+                    other => panic!("{}: {other:?}", known.attribute),
+                }
+                in_map -= 1;
+            }
+        }
+        assert_eq!(arrow::array::Array::len(own.keys()), in_map, "{}", path.display());
         let of_resources: usize = request
             .resource_spans
             .iter()
