@@ -294,10 +294,44 @@ impl Outline {
 /// Index at [`SCALE`] of the bucket of a positive value: by comparison with 32 fixed bounds, so that
 /// it does not depend on a platform's logarithm.
 fn bucket_index(value: i64) -> i64 {
-    static BOUNDS: LazyLock<[f64; BUCKETS_PER_OCTAVE]> =
-        LazyLock::new(|| std::array::from_fn(|i| (i as f64 / BUCKETS_PER_OCTAVE as f64).exp2()));
-    let exponent = i64::from(63 - value.leading_zeros());
-    let mantissa = value as f64 / (1i64 << exponent) as f64;
-    let within = BOUNDS.partition_point(|bound| *bound < mantissa);
-    exponent * BUCKETS_PER_OCTAVE as i64 + within as i64 - 1
+    static OCTAVE: LazyLock<Octave> = LazyLock::new(Octave::new);
+    let bits = (value as f64).to_bits();
+    let (exponent, fraction) = (bits >> FRACTION_BITS, bits & FRACTION);
+    let exponent = exponent.cast_signed() - EXPONENT_OF_ONE.cast_signed();
+    exponent * BUCKETS_PER_OCTAVE as i64 + OCTAVE.bounds_below(fraction) - 1
+}
+
+/// Bits of a double below its exponent.
+const FRACTION_BITS: u32 = f64::MANTISSA_DIGITS - 1;
+const FRACTION: u64 = (1 << FRACTION_BITS) - 1;
+const EXPONENT_OF_ONE: u64 = 1.0f64.to_bits() >> FRACTION_BITS;
+/// Equal parts of an octave, so many that none has two bounds in it.
+const PARTS: usize = 64;
+
+/// The bounds of buckets from 1 to 2.
+struct Octave {
+    /// Their fractions, and one above all there are.
+    bounds: [u64; BUCKETS_PER_OCTAVE + 1],
+    /// Bounds below each part.
+    below: [usize; PARTS],
+}
+
+impl Octave {
+    fn new() -> Self {
+        let bound = |i| (i as f64 / BUCKETS_PER_OCTAVE as f64).exp2().to_bits() & FRACTION;
+        let mut bounds = std::array::from_fn(bound);
+        bounds[BUCKETS_PER_OCTAVE] = u64::MAX;
+        let part_bits = FRACTION_BITS - PARTS.ilog2();
+        let below =
+            |part: usize| bounds.partition_point(|bound| *bound < (part as u64) << part_bits);
+        Self { bounds, below: std::array::from_fn(below) }
+    }
+
+    /// Bounds below a number from 1 to 2 with this fraction.
+    fn bounds_below(&self, fraction: u64) -> i64 {
+        let part = fraction >> (FRACTION_BITS - PARTS.ilog2());
+        #[expect(clippy::cast_possible_truncation, reason = "less than `PARTS`")]
+        let below = self.below[part as usize];
+        below as i64 + i64::from(self.bounds[below] < fraction)
+    }
 }

@@ -246,7 +246,12 @@ impl Varints<'_> {
             let head = self.integer()?;
             let index = next.checked_add(head >> 1).filter(|index| *index <= last)?;
             let count = if head & 1 == 1 { self.integer()?.checked_add(2)? } else { 1 };
-            count_more(held, index, count);
+            // Only the first can be the minimum's, so no other has to be read back.
+            if index == first {
+                count_more(held, index, count);
+            } else {
+                held.push((index, count));
+            }
             next = index + 1;
         }
         Some(())

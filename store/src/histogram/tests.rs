@@ -148,7 +148,31 @@ fn fraction_above_counts_what_exceeds() {
     assert_eq!(histogram.fraction_above(2_000.0), Some(0.0));
 }
 
+/// The bucket as its definition has it: the first whose upper bound is not below the value.
+fn bucket_by_definition(value: i64) -> i64 {
+    let exponent = i64::from(63 - value.leading_zeros());
+    let mantissa = value as f64 / (1i64 << exponent) as f64;
+    let below = |i: &i64| (*i as f64 / BUCKETS_PER_OCTAVE as f64).exp2() < mantissa;
+    exponent * BUCKETS_PER_OCTAVE as i64 + (0..32).take_while(below).count() as i64 - 1
+}
+
+#[test]
+fn values_beside_bounds_are_in_their_buckets() {
+    #[expect(clippy::cast_possible_truncation, reason = "below 2^63")]
+    let bounds = (0..63 * 32).map(|i| (f64::from(i) / BUCKETS_PER_OCTAVE as f64).exp2() as i64);
+    let beside = bounds.flat_map(|bound| [bound - 1, bound, bound + 1]);
+    for value in beside.chain([i64::MAX - 1, i64::MAX]).filter(|value| *value > 0) {
+        assert_eq!(bucket_index(value), bucket_by_definition(value), "{value}");
+    }
+}
+
 proptest! {
+    #[test]
+    fn any_value_is_in_its_bucket(value in 1..=i64::MAX, octaves in 0u32..63) {
+        let value = (value >> octaves).max(1);
+        prop_assert_eq!(bucket_index(value), bucket_by_definition(value));
+    }
+
     #[test]
     fn quantile_is_within_a_bucket_of_the_exact_one(
         mut values in prop::collection::vec(1i64..10_000_000_000, 1..300), q in 0.0f64..1.0,
