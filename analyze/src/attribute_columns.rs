@@ -1,16 +1,16 @@
 //! `attributes['http.route']` just works: what a column says is read there, since the map has only the
 //! other attributes, and the column has statistics besides.
 
-use datafusion::common::tree_node::{Transformed, TreeNode};
+use datafusion::common::tree_node::Transformed;
 use datafusion::common::{Column, DFSchema};
 use datafusion::config::ConfigOptions;
 use datafusion::error::Result;
 use datafusion::functions::core::expr_fn::coalesce;
-use datafusion::logical_expr::expr_rewriter::NamePreserver;
-use datafusion::logical_expr::utils::merge_schema;
 use datafusion::logical_expr::{Expr, ExprSchemable, LogicalPlan, cast};
 use datafusion::optimizer::AnalyzerRule;
 use upriver_store::schema::{AttributeColumn, Table};
+
+use crate::plan_expressions::rewritten;
 
 /// The column of the other attributes.
 const MAP: &str = "attributes";
@@ -25,18 +25,8 @@ impl AnalyzerRule for AttributeColumns {
     }
 
     fn analyze(&self, plan: LogicalPlan, _config: &ConfigOptions) -> Result<LogicalPlan> {
-        Ok(plan.transform_up_with_subqueries(rewrite_node)?.data)
+        rewritten(plan, rewrite)
     }
-}
-
-fn rewrite_node(plan: LogicalPlan) -> Result<Transformed<LogicalPlan>> {
-    let schema = merge_schema(&plan.inputs());
-    let names = NamePreserver::new(&plan);
-    plan.map_expressions(|expression| {
-        let name = names.save(&expression);
-        let rewritten = expression.transform_up(|e| rewrite(e, &schema))?;
-        Ok(rewritten.update_data(|data| name.restore(data)))
-    })
 }
 
 fn rewrite(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
