@@ -9,6 +9,7 @@ mod fraction_above;
 mod hist_merge;
 mod hist_of;
 mod hist_quantile;
+mod hist_quantiles;
 mod histogram_aggregate;
 mod histogram_buckets;
 mod histogram_quantile;
@@ -23,10 +24,11 @@ use datafusion::error::Result;
 use datafusion::execution::FunctionRegistry;
 use datafusion::logical_expr::{AggregateUDF, ScalarUDF};
 
-fn aggregates() -> [AggregateUDF; 4] {
+fn aggregates() -> [AggregateUDF; 5] {
     [
         hist_merge::hist_merge(),
         hist_quantile::hist_quantile(),
+        hist_quantiles(),
         fraction_above::fraction_above(),
         hist_of::hist_of(),
     ]
@@ -60,4 +62,5 @@ pub(crate) fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
     limited::register(registry)
 }
 
+pub(crate) use hist_quantiles::hist_quantiles;
 pub(crate) use series::LimitedSeries;

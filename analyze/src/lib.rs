@@ -22,6 +22,7 @@ mod gate;
 mod hex;
 pub mod http;
 pub mod literal;
+mod merged_quantiles;
 mod plan_expressions;
 mod rows_read;
 mod selectivity;

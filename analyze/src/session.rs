@@ -36,6 +36,7 @@ use crate::attribute_columns::AttributeColumns;
 use crate::error::QueryError;
 use crate::functions::{self, LimitedSeries};
 use crate::gate;
+use crate::merged_quantiles::MergedQuantiles;
 use crate::rows_read;
 use crate::table::StoreTable;
 use crate::trace_ids::HexadecimalIds;
@@ -293,6 +294,7 @@ fn state(
         .with_runtime_env(Arc::clone(runtime.environment()))
         .with_default_features()
         .with_analyzer_rules(analyzer)
+        .with_optimizer_rule(Arc::new(MergedQuantiles))
         .with_statistics_registry(selectivity::estimates())
         .build();
     state.table_factories_mut().clear();

@@ -3,8 +3,8 @@
 use std::mem::size_of;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array};
-use arrow::datatypes::Int64Type;
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array, StructArray};
+use arrow::datatypes::{DataType, Field, Fields, Int64Type};
 use datafusion::common::internal_err;
 use datafusion::error::Result;
 use datafusion::logical_expr::{Accumulator, EmitTo, GroupsAccumulator};
@@ -14,22 +14,28 @@ use upriver_store::histogram::{
 };
 
 /// What is made of a merged histogram.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Figure {
     /// The histogram itself.
     Histogram,
     /// A quantile of it.
     Quantile(f64),
+    /// Several.
+    Quantiles(Vec<f64>),
     /// The fraction of its values above a threshold.
     FractionAbove(f64),
 }
 
 impl Figure {
-    fn of(self, histograms: &[Histogram]) -> ArrayRef {
+    fn of(&self, histograms: &[Histogram]) -> ArrayRef {
         match self {
             Self::Histogram => column_of(histograms),
-            Self::Quantile(q) => floats(histograms.iter().map(|h| h.quantile(q))),
-            Self::FractionAbove(x) => floats(histograms.iter().map(|h| h.fraction_above(x))),
+            Self::Quantile(q) => quantiles_of(histograms, *q),
+            Self::Quantiles(all) => {
+                let columns = all.iter().map(|q| quantiles_of(histograms, *q)).collect();
+                Arc::new(StructArray::new(quantile_fields(all.len()), columns, None))
+            }
+            Self::FractionAbove(x) => floats(histograms.iter().map(|h| h.fraction_above(*x))),
         }
     }
 }
@@ -98,7 +104,8 @@ impl GroupsAccumulator for GroupHistograms {
     }
 
     fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
-        Ok(self.figure.of(&self.emit(emit_to)))
+        let emitted = self.emit(emit_to);
+        Ok(self.figure.of(&emitted))
     }
 
     fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
@@ -180,6 +187,15 @@ fn states_of(histograms: &[Histogram]) -> ArrayRef {
         builder.append(histogram);
     }
     builder.finish()
+}
+
+/// The fields of so many quantiles, named by their places.
+pub(super) fn quantile_fields(quantiles: usize) -> Fields {
+    (0..quantiles).map(|place| Field::new(place.to_string(), DataType::Float64, true)).collect()
+}
+
+fn quantiles_of(histograms: &[Histogram], q: f64) -> ArrayRef {
+    floats(histograms.iter().map(|histogram| histogram.quantile(q)))
 }
 
 fn floats(values: impl Iterator<Item = Option<f64>>) -> ArrayRef {

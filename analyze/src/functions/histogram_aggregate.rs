@@ -15,7 +15,7 @@ use datafusion::logical_expr::{
 use datafusion::scalar::ScalarValue;
 use upriver_store::histogram::{self, StateColumn};
 
-use super::accumulator::{Figure, GroupHistograms, OneHistogram};
+use super::accumulator::{Figure, GroupHistograms, OneHistogram, quantile_fields};
 
 /// What an aggregate takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,6 +33,8 @@ pub(super) enum Output {
     Histogram,
     /// Its quantile; takes one more argument.
     Quantile,
+    /// Its quantiles; takes one or more further arguments.
+    Quantiles,
     /// The fraction of its values above a threshold; takes one more argument.
     FractionAbove,
 }
@@ -59,6 +61,7 @@ impl HistogramAggregate {
         match self.output {
             Output::Histogram => format!("{}({input})", self.name),
             Output::Quantile => format!("{}({input}, quantile from 0 to 1)", self.name),
+            Output::Quantiles => format!("{}({input}, quantile from 0 to 1, ...)", self.name),
             Output::FractionAbove => format!("{}({input}, threshold)", self.name),
         }
     }
@@ -66,21 +69,30 @@ impl HistogramAggregate {
     fn figure(&self, arguments: &AccumulatorArgs) -> Result<Figure> {
         match self.output {
             Output::Histogram => Ok(Figure::Histogram),
-            Output::FractionAbove => Ok(Figure::FractionAbove(self.parameter(arguments)?)),
-            Output::Quantile => {
-                let q = self.parameter(arguments)?;
-                if !(0.0..=1.0).contains(&q) {
-                    return exec_err!("the quantile {q} is not between 0 and 1: {}", self.usage());
-                }
-                Ok(Figure::Quantile(q))
+            Output::FractionAbove => Ok(Figure::FractionAbove(self.parameter(arguments, 1)?)),
+            Output::Quantile => Ok(Figure::Quantile(self.quantile(arguments, 1)?)),
+            Output::Quantiles => {
+                let places = 1..arguments.exprs.len();
+                let quantiles: Result<_> =
+                    places.map(|place| self.quantile(arguments, place)).collect();
+                Ok(Figure::Quantiles(quantiles?))
             }
         }
     }
 
-    /// The second argument, which is the same for all rows.
-    fn parameter(&self, arguments: &AccumulatorArgs) -> Result<f64> {
+    fn quantile(&self, arguments: &AccumulatorArgs, place: usize) -> Result<f64> {
+        let q = self.parameter(arguments, place)?;
+        if !(0.0..=1.0).contains(&q) {
+            return exec_err!("the quantile {q} is not between 0 and 1: {}", self.usage());
+        }
+        Ok(q)
+    }
+
+    /// An argument that is the same for all rows.
+    fn parameter(&self, arguments: &AccumulatorArgs, place: usize) -> Result<f64> {
         let no_rows = RecordBatch::new_empty(Arc::new(Schema::empty()));
-        let value = arguments.exprs.get(1).and_then(|parameter| parameter.evaluate(&no_rows).ok());
+        let parameter = arguments.exprs.get(place);
+        let value = parameter.and_then(|parameter| parameter.evaluate(&no_rows).ok());
         match value {
             Some(ColumnarValue::Scalar(ScalarValue::Float64(Some(number))))
                 if number.is_finite() =>
@@ -88,7 +100,8 @@ impl HistogramAggregate {
                 Ok(number)
             }
             _ => exec_err!(
-                "the second argument is a number, the same for all rows: {}",
+                "argument {} is a number, the same for all rows: {}",
+                place + 1,
                 self.usage()
             ),
         }
@@ -104,22 +117,27 @@ impl AggregateUDFImpl for HistogramAggregate {
         &self.signature
     }
 
-    fn return_type(&self, _arguments: &[DataType]) -> Result<DataType> {
+    fn return_type(&self, arguments: &[DataType]) -> Result<DataType> {
         Ok(match self.output {
             Output::Histogram => histogram::data_type(),
             Output::Quantile | Output::FractionAbove => DataType::Float64,
+            Output::Quantiles => {
+                DataType::Struct(quantile_fields(arguments.len().saturating_sub(1)))
+            }
         })
     }
 
     fn coerce_types(&self, arguments: &[DataType]) -> Result<Vec<DataType>> {
         let parameters = usize::from(self.output != Output::Histogram);
-        let Some((first, rest)) =
-            arguments.split_first().filter(|(_, rest)| rest.len() == parameters)
+        let may_be_more = self.output == Output::Quantiles;
+        let fits = |n: usize| n == parameters || may_be_more && n > parameters;
+        let Some((first, rest)) = arguments.split_first().filter(|(_, rest)| fits(rest.len()))
         else {
             return plan_err!(
-                "{} takes {} argument(s): {}",
+                "{} takes {} argument(s){}: {}",
                 self.name,
                 1 + parameters,
+                if may_be_more { " or more" } else { "" },
                 self.usage()
             );
         };

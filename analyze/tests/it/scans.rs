@@ -62,6 +62,7 @@ async fn scans_of_committed_files_can_be_sent_to_another_node() {
         "SELECT * FROM payload_growth(TIMESTAMP '2026-01-08T10:10:00Z', INTERVAL '5 minutes', INTERVAL '7 days') ORDER BY direction",
         "SELECT trace_hex(trace_id), span_hex(parent_span_id), hist_of(duration_ns) FROM spans GROUP BY 1, 2 ORDER BY 1, 2",
         "SELECT id, kind FROM changes ORDER BY id",
+        "SELECT histogram_quantile(hist_merge(duration), 0.5) FROM operation_minutes",
     ] {
         let plan = session.physical_plan(sql).await.unwrap();
         let here = collect(Arc::clone(&plan), session.task_context()).await.unwrap();
@@ -191,6 +192,26 @@ async fn filters_are_evaluated_while_decoding_for_lookups_only() {
     );
     assert!(has_filter("duration_ns > 1").await);
     assert!(has_filter(&format!("trace_id <> '{}'", shop::trace_id(1))).await);
+}
+
+#[tokio::test]
+async fn merged_histograms_are_not_read_again_for_each_quantile() {
+    let data = tempfile::tempdir().unwrap();
+    let session = session(committed(data.path()));
+    let calls = async |columns: &str| -> usize {
+        let merged =
+            "SELECT hist_merge(duration) AS h FROM operation_minutes GROUP BY service_name";
+        let plan = text(&session, &format!("EXPLAIN SELECT {columns} FROM ({merged})")).await;
+        let projections = plan.lines().filter(|line| line.contains("ProjectionExec"));
+        projections.map(|line| line.matches("histogram_quantile(").count()).sum()
+    };
+    let asked = "histogram_quantile(h, 0.5) AS a, histogram_quantile(h, 0.99) / 1e6 AS b";
+    assert_eq!(calls(asked).await, 0);
+    assert_eq!(
+        calls(&format!("{asked}, h['count']")).await,
+        2,
+        "the histogram itself is asked for"
+    );
 }
 
 /// What a join holds in memory, as text.
