@@ -23,6 +23,32 @@ unless_missing() {
   esac
 }
 
+# beside NAME COMMAND...: starts it, and the next steps run meanwhile.
+declare -A running=() said=()
+beside() {
+  said[$1]="$(mktemp)"
+  "${@:2}" >"${said[$1]}" 2>&1 &
+  running[$1]=$!
+}
+
+# ended NAME: waits for what was started, prints what it said, and ends as it did.
+ended() {
+  local outcome=0
+  wait "${running[$1]}" || outcome=$?
+  cat "${said[$1]}"
+  rm -f "${said[$1]}"
+  unset "running[$1]" "said[$1]"
+  return "$outcome"
+}
+
+# What is left of it when a step fails.
+end_all() {
+  local process
+  for process in "${running[@]}"; do kill "$process" 2>/dev/null && wait "$process" || true; done
+  rm -f "${said[@]}"
+}
+trap end_all EXIT
+
 step 'formatting'
 cargo fmt --all --check
 # The sender of Rust is a workspace of its own.
@@ -40,40 +66,31 @@ cargo check --package upriver-ingest --no-default-features --locked
 step 'tests'
 cargo test --workspace --locked
 
+# The binary that the tests were run on: `cargo build` would make another, with other features.
+binary="$target/debug/upriver"
+
+# The live case waits for most of three minutes.
+beside live python3 testdata/live/run.py --binary "$binary" --venv "$target/live-venv"
+
 step 'fuzzing: ten seconds a decoder'
 CARGO_TARGET_DIR="$(realpath -m "$target")/fuzz" \
   unless_missing 'fuzzing: cargo-fuzz or a C++ compiler cannot be had, named above' ingest/fuzz/run.sh 10
 
-# The binary that the tests were run on: `cargo build` would make another, with other features.
-binary="$target/debug/upriver"
-
-# The live case waits for most of three minutes, so it runs beside the next steps.
-live_said="$(mktemp)"
-python3 testdata/live/run.py --binary "$binary" --venv "$target/live-venv" >"$live_said" 2>&1 &
-live=$!
-trap 'kill "$live" 2>/dev/null && wait "$live" || rm -f "$live_said"' EXIT
+# One after the other they would leave a processor idle.
+beside open_files python3 testdata/open_files/run.py --binary "$binary" --venv "$target/open-files-venv"
 
 step 'senders: real SDKs and profilers, and what arrived of what they sent'
 unless_missing 'senders whose packages cannot be had, named above' \
   python3 testdata/senders/run.py --binary "$binary" --packages "$target/senders"
 
-step 'open files: others read the tables'
-unless_missing 'readers of the tables: PyPI cannot be reached, named above' \
-  python3 testdata/open_files/run.py --binary "$binary" --venv "$target/open-files-venv"
-
 step 'evaluation: that it runs; what it says is for ./eval.sh'
-python3 testdata/eval/run.py --binary "$target/debug/upriver" --generator "$target/debug/incident" --short
+python3 testdata/eval/run.py --binary "$binary" --generator "$target/debug/incident" --short
+
+step 'open files: others read the tables'
+unless_missing 'readers of the tables: PyPI cannot be reached, named above' ended open_files
 
 step 'live case: Python services with their own SDKs and profiler'
-live_ended() {
-  local ended=0
-  wait "$live" || ended=$?
-  cat "$live_said"
-  rm -f "$live_said"
-  trap - EXIT
-  return "$ended"
-}
-unless_missing 'the live case: PyPI cannot be reached' live_ended
+unless_missing 'the live case: PyPI cannot be reached' ended live
 
 step 'dependency policy'
 if cargo deny --version >/dev/null 2>&1; then

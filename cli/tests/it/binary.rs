@@ -87,7 +87,11 @@ pub(crate) fn text(path: &Path) -> &str {
 }
 
 const MINUTE: i64 = 60_000_000_000;
-const WEEK: i64 = 7 * 24 * 60 * MINUTE;
+const HOUR: i64 = 60 * MINUTE;
+const WEEK: i64 = 7 * 24 * HOUR;
+
+/// What was imported once: its label and its folder.
+type Kept = (Label, PathBuf);
 
 /// A scenario in a data folder, put there by `upriver import`: the hours up to its end, and as much of
 /// the same hours a week earlier as is compared with, and every change. The rest of the quiet days
@@ -101,33 +105,51 @@ pub(crate) struct Imported {
 impl Imported {
     /// The incident of which most is asked: imported once, and a copy for each test.
     pub(crate) fn checkout() -> Self {
-        static FIRST: LazyLock<(Label, PathBuf)> = LazyLock::new(|| {
-            let Imported { label, folder } = Imported::new(Variant::Checkout);
-            // Nothing is dropped at the end of a process, so it is kept where the next run finds it.
-            let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join("checkout");
-            if kept.exists() {
-                fs::remove_dir_all(&kept).unwrap();
-            }
-            copy_folder(folder.path(), &kept);
-            (label, kept)
+        static FIRST: LazyLock<Kept> =
+            LazyLock::new(|| Imported::new(Variant::Checkout).kept("checkout"));
+        Self::copy_of(&FIRST)
+    }
+
+    /// Its last hours alone, which a diagnosis blames as well: for what is asked of whatever is stored.
+    pub(crate) fn recent() -> Self {
+        static FIRST: LazyLock<Kept> = LazyLock::new(|| {
+            let at = Scenario::new(Options::new(Variant::Checkout)).label().diagnose_at_unix_nano;
+            let is_recent = |slice: &Slice| slice.end_unix_nano > at - 3 * HOUR;
+            Imported::part(Variant::Checkout, is_recent).kept("recent")
         });
-        let (label, kept) = &*FIRST;
+        Self::copy_of(&FIRST)
+    }
+
+    /// Nothing is dropped at the end of a process, so it is kept where the next run finds it.
+    fn kept(self, name: &str) -> Kept {
+        let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        if kept.exists() {
+            fs::remove_dir_all(&kept).unwrap();
+        }
+        copy_folder(self.folder.path(), &kept);
+        (self.label, kept)
+    }
+
+    fn copy_of((label, kept): &Kept) -> Self {
         let folder = tempfile::TempDir::new().unwrap();
         copy_folder(kept, folder.path());
         Self { label: label.clone(), folder }
     }
 
     pub(crate) fn new(variant: Variant) -> Self {
+        let at = Scenario::new(Options::new(variant)).label().diagnose_at_unix_nano;
+        Self::part(variant, |slice| {
+            let is_last_week =
+                slice.end_unix_nano > at - WEEK - 20 * MINUTE && slice.start_unix_nano < at - WEEK;
+            let is_recent = slice.end_unix_nano > at - 14 * HOUR;
+            is_recent || is_last_week || !slice.deploys.is_empty()
+        })
+    }
+
+    fn part(variant: Variant, is_read: impl Fn(&Slice) -> bool) -> Self {
         let scenario = Scenario::new(Options::new(variant));
         let folder = tempfile::TempDir::new().unwrap();
         let imported = Self { label: scenario.label(), folder };
-        let at = imported.label.diagnose_at_unix_nano;
-        let is_read = |slice: &Slice| {
-            let is_last_week =
-                slice.end_unix_nano > at - WEEK - 20 * MINUTE && slice.start_unix_nano < at - WEEK;
-            let is_recent = slice.end_unix_nano > at - 14 * 60 * MINUTE;
-            is_recent || is_last_week || !slice.deploys.is_empty()
-        };
         scenario.write_part_of_case(&imported.case(), is_read).unwrap();
         let run = imported.import();
         run.ended(0);

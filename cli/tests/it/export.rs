@@ -333,7 +333,7 @@ async fn requests_of_real_senders_come_back() {
 
 #[test]
 fn an_incident_comes_back_with_its_rollups_and_its_diagnosis() {
-    let imported = Imported::checkout();
+    let imported = Imported::recent();
     let place = Place::new();
     let (data, output) = (imported.data(), place.path("bundle"));
     upriver(&[&["export", "--data", text(&data), "-o", text(&output)], &ALWAYS[..]].concat())

@@ -34,7 +34,7 @@ fn compact(data: &Path) {
 
 #[test]
 fn an_incident_comes_back_as_it_was_stored() {
-    let imported = Imported::checkout();
+    let imported = Imported::recent();
     let place = Place::new();
     let (data, output, copy) = (imported.data(), place.path("tables"), place.path("copy"));
     compact(&data);
