@@ -8,6 +8,7 @@
 //! | `services` | a service in an environment, with its newest version |
 //! | `operations` | an operation of a service over all stored time |
 //! | `edges` | the calls of one service to another over all stored time |
+//! | `payload_sizes` | one observed body, as one side of the call reported it |
 
 use std::sync::Arc;
 
@@ -18,15 +19,18 @@ use datafusion::error::Result;
 use datafusion::execution::session_state::SessionState;
 use datafusion::logical_expr::TableType;
 
+use upriver_store::schema::Table;
+
 use crate::template;
 
 /// Name and text; the texts read tables only.
-const VIEWS: [(&str, &str); 5] = [
+const VIEWS: [(&str, &str); 6] = [
     ("changes", include_str!("views/changes.sql")),
     ("version_minutes", include_str!("views/version_minutes.sql")),
     ("services", include_str!("views/services.sql")),
     ("operations", include_str!("views/operations.sql")),
     ("edges", include_str!("views/edges.sql")),
+    ("payload_sizes", include_str!("views/payload_sizes.sql")),
 ];
 
 /// The tables of a session and the views over them.
@@ -56,6 +60,10 @@ fn text_of(view: &str) -> Option<&'static str> {
 impl SchemaProvider for TablesAndViews {
     fn table_names(&self) -> Vec<String> {
         let mut names = self.tables.table_names();
+        // What is in such tables is in a view.
+        let is_former =
+            |name: &String| Table::ALL.iter().any(|t| t.is_former() && t.name() == name);
+        names.retain(|name| !is_former(name));
         names.extend(self::names());
         names.sort();
         names

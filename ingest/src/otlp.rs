@@ -3,7 +3,7 @@
 //! | module | is |
 //! |---|---|
 //! | [`json`] | OTLP JSON to the protobuf form that is logged |
-//! | `traces`, `operation`, `promoted`, `payload_sizes`, `sampling` | spans, their events and the bodies that they report |
+//! | `traces`, `operation`, `promoted`, `payload_sizes`, `sampling` | spans, the bodies that they report, and their events |
 //! | `metrics` | data points |
 //! | `logs` | log records and events |
 //! | `profiles` | profiles with their dictionary |
@@ -40,8 +40,8 @@ pub(crate) use attributes::AttributesBuilder;
 pub(crate) use keys::is_read_by_type;
 use wire::WireError;
 
-/// Turns an `ExportTraceServiceRequest` (protobuf) into rows of `spans`, `span_events` and
-/// `payload_sizes`. A span with an invalid id is rejected; the others are kept.
+/// Turns an `ExportTraceServiceRequest` (protobuf) into rows of `spans` and `span_events`. A span
+/// with an invalid id is rejected; the others are kept.
 pub fn decode_traces(body: &[u8]) -> Result<Decoded, DecodeError> {
     checked(body, TRACES, traces::decode)
 }

@@ -163,6 +163,14 @@ impl TableHandle {
         Ok(Self { table, place: place.clone(), handle, commits: 0, files })
     }
 
+    /// Opens the table in this place, where there is one.
+    pub async fn open_existing(place: &Place, table: Table) -> Result<Option<Self>, TableError> {
+        if Self::exists(place, table).await? {
+            return Self::open(place, table).await.map(Some);
+        }
+        Ok(None)
+    }
+
     /// Whether the place holds a table. A crash while the table was made can leave a log without
     /// its first entry.
     pub async fn exists(place: &Place, table: Table) -> Result<bool, TableError> {

@@ -88,7 +88,7 @@ impl DataFolder {
 
     /// Where a table is.
     pub(crate) fn table(&self, table: Table) -> Place {
-        self.tables.child(table.name())
+        self.tables.child(table.folder())
     }
 
     /// Creates the folders and locks them against other writers.

@@ -96,7 +96,7 @@ impl AddAssign for TableUpkeep {
 /// The table whose lease a table is kept by: a repair of spans writes what is derived from them.
 pub(crate) fn kept_with(table: Table) -> Table {
     match table {
-        Table::PayloadSizes | Table::OperationMinutes | Table::EdgeMinutes => Table::Spans,
+        Table::FormerPayloadSizes | Table::OperationMinutes | Table::EdgeMinutes => Table::Spans,
         _ => table,
     }
 }
@@ -121,7 +121,7 @@ impl Maintainer {
     ) -> Result<TableUpkeep, TableError> {
         let mut done = TableUpkeep { rounds: 1, ..TableUpkeep::default() };
         // A handle of its own, so that commits go on meanwhile.
-        let place = &tables.child(table.name());
+        let place = &tables.child(table.folder());
         let mut handle = TableHandle::open(place, table).await?;
         let gone = expired(&handle.files(), options.retention.of(table), now);
         if !gone.is_empty() {
@@ -130,7 +130,7 @@ impl Maintainer {
             handle.drop_files(&gone).await?;
         }
         if let Some(minutes) = table.minutes() {
-            let minutes = TableHandle::open(&tables.child(minutes.name()), minutes).await?;
+            let minutes = TableHandle::open(&tables.child(minutes.folder()), minutes).await?;
             done.dates_rolled_up = self.roll_up(&minutes, &mut handle, now).await?;
         }
         done.compacted = compact(&mut handle, Selection::Balanced, may_go).await?;

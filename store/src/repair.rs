@@ -47,8 +47,6 @@ pub struct RepairReport {
     pub spans_completed: u64,
     /// Those of them that got to know their parent.
     pub parents_found: u64,
-    /// Rows of `payload_sizes` that got another edge.
-    pub sizes_completed: u64,
     /// Files that were written again.
     pub files_rewritten: u64,
     /// Minutes whose rollups were made again.
@@ -64,7 +62,6 @@ impl AddAssign for RepairReport {
         self.files_examined += other.files_examined;
         self.spans_completed += other.spans_completed;
         self.parents_found += other.parents_found;
-        self.sizes_completed += other.sizes_completed;
         self.files_rewritten += other.files_rewritten;
         self.minutes_recomputed += other.minutes_recomputed;
         self.minutes_waiting = other.minutes_waiting;
@@ -76,11 +73,8 @@ impl std::fmt::Display for RepairReport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} files of spans examined, {} spans and {} body sizes completed, {} minutes rolled up again",
-            self.files_examined,
-            self.spans_completed,
-            self.sizes_completed,
-            self.minutes_recomputed
+            "{} files of spans examined, {} spans completed, {} minutes rolled up again",
+            self.files_examined, self.spans_completed, self.minutes_recomputed
         )?;
         if self.minutes_waiting > 0 {
             write!(f, ", {} minutes wait for a commit to end", self.minutes_waiting)?;
@@ -116,7 +110,7 @@ pub(crate) type OnStep<'a> = &'a (dyn Fn(RepairStep) -> Result<(), StoreError> +
 /// The tables that a repair reads and writes, with handles of its own, so that commits go on meanwhile.
 pub(crate) struct Tables {
     handles: BTreeMap<Table, TableHandle>,
-    /// Up to which version of a source all four tables go.
+    /// Up to which version of a source all of them go.
     rolled_up: BTreeMap<String, Option<i64>>,
     /// Files of rows that somebody else wrote again since this was opened.
     foreign: HashSet<String>,
@@ -124,9 +118,11 @@ pub(crate) struct Tables {
     noted: Minutes,
 }
 
-/// The tables that a repair concerns, rollups first: so their commits are never ahead of those of the rows.
-pub(crate) const CONCERNED: [Table; 4] =
-    [Table::OperationMinutes, Table::EdgeMinutes, Table::Spans, Table::PayloadSizes];
+/// The tables that a repair writes, rollups first: so their commits are never ahead of those of the rows.
+pub(crate) const CONCERNED: [Table; 3] =
+    [Table::OperationMinutes, Table::EdgeMinutes, Table::Spans];
+/// Read besides, where it is there: the minutes of edges are made of it too.
+const FORMER: Table = Table::FormerPayloadSizes;
 
 impl Tables {
     pub(crate) async fn open(folder: &DataFolder) -> Result<Self, StoreError> {
@@ -135,6 +131,9 @@ impl Tables {
             let opened = TableHandle::open(&folder.table(table), table).await;
             handles.insert(table, opened.map_err(table_error("read", table))?);
         }
+        let former = TableHandle::open_existing(&folder.table(FORMER), FORMER).await;
+        let former = former.map_err(table_error("read", FORMER))?;
+        handles.extend(former.map(|handle| (FORMER, handle)));
         let mut tables = Self {
             handles,
             rolled_up: BTreeMap::new(),
@@ -159,11 +158,12 @@ impl Tables {
         self.handles.get_mut(&table).expect("all concerned tables are opened together")
     }
 
+    /// None of a table that is not there.
     fn files(&self, table: Table) -> Arc<Vec<DataFile>> {
-        self.of(table).files()
+        self.handles.get(&table).map(TableHandle::files).unwrap_or_default()
     }
 
-    /// Whether the commit that a file came from has ended: `edge_minutes` is the last table of the four to get
+    /// Whether the commit that a file came from has ended: `edge_minutes` is the last of the tables to get
     /// its rows. A file without a commit was looked at already.
     async fn is_rolled_up(&mut self, file: &DataFile) -> Result<bool, StoreError> {
         let Some((source, version)) = &file.committed_as else { return Ok(true) };
@@ -215,18 +215,15 @@ impl Tables {
 /// Completes rows, run by run.
 #[derive(Debug, Default)]
 pub(crate) struct Repairer {
-    /// Files that came straight from a commit and were looked at.
-    looked_at: HashSet<(Table, String)>,
+    /// Files of spans that came straight from a commit and were looked at.
+    looked_at: HashSet<String>,
 }
 
 impl Repairer {
     /// Whether a file may be put together with others: then it is not known any more which commit it came
     /// from, so it must have been looked at.
     pub(crate) fn has_seen(&self, table: Table, file: &DataFile) -> bool {
-        let is_concerned = matches!(table, Table::Spans | Table::PayloadSizes);
-        !is_concerned
-            || file.committed_as.is_none()
-            || self.looked_at.contains(&(table, file.path.clone()))
+        table != Table::Spans || file.committed_as.is_none() || self.looked_at.contains(&file.path)
     }
 
     /// Looks at files that no run has looked at, and completes rows.
@@ -239,22 +236,11 @@ impl Repairer {
         for group in self.new_files(tables).await? {
             let paths: Vec<_> = group.iter().map(|file| file.path.clone()).collect();
             report += look_at(tables, group, on_step).await?;
-            self.looked_at.extend(paths.into_iter().map(|path| (Table::Spans, path)));
+            self.looked_at.extend(paths);
         }
-        // Bodies come with their spans: those of a commit that has ended are as complete.
-        for file in tables.files(Table::PayloadSizes).iter() {
-            if tables.is_rolled_up(file).await? {
-                self.looked_at.insert((Table::PayloadSizes, file.path.clone()));
-            }
-        }
-        let is_there: HashSet<_> = [Table::Spans, Table::PayloadSizes]
-            .into_iter()
-            .flat_map(|table| {
-                let files = tables.files(table);
-                files.iter().map(|file| (table, file.path.clone())).collect::<Vec<_>>()
-            })
-            .collect();
-        self.looked_at.retain(|file| is_there.contains(file));
+        let files = tables.files(Table::Spans);
+        let is_there: HashSet<_> = files.iter().map(|file| &file.path).collect();
+        self.looked_at.retain(|path| is_there.contains(path));
         Ok(report)
     }
 
@@ -295,34 +281,25 @@ async fn look_at(
     let Some((around, wanted)) = apart_of(tables, group).await? else {
         return Ok(RepairReport { files_examined: examined, ..RepairReport::default() });
     };
-    let sizes = completed_files(tables, Table::PayloadSizes, &wanted.minutes).await?;
-    let sizes = open(tables, Table::PayloadSizes, sizes).await?;
     let (index, around) = {
         let wanted = wanted.clone();
         working(Table::Spans, move || Ok((completion::index(&around, &wanted)?, around))).await?
     };
-    let index = Arc::new(index);
-    let of_spans = completion::complete(tables.of(Table::Spans), around, &wanted, &index).await?;
-    let of_sizes =
-        completion::complete(tables.of(Table::PayloadSizes), sizes, &wanted, &index).await?;
+    let done = completion::complete(tables.of(Table::Spans), around, &wanted, index).await?;
     let report = RepairReport {
         files_examined: examined,
-        spans_completed: of_spans.counts.rows,
-        parents_found: of_spans.counts.parents,
-        sizes_completed: of_sizes.counts.rows,
-        files_rewritten: (of_spans.removed.len() + of_sizes.removed.len()) as u64,
+        spans_completed: done.counts.rows,
+        parents_found: done.counts.parents,
+        files_rewritten: done.removed.len() as u64,
         ..RepairReport::default()
     };
     if report.files_rewritten == 0 {
         return Ok(report);
     }
     on_step(RepairStep::FilesWritten)?;
-    let minutes = of_spans.counts.minutes.union(&of_sizes.counts.minutes).copied().collect();
-    tables.note(&minutes).await?;
+    tables.note(&done.counts.minutes).await?;
     on_step(RepairStep::Noted)?;
-    // Spans last: what to look at is found by their files.
-    tables.replace(Table::PayloadSizes, of_sizes, on_step).await?;
-    tables.replace(Table::Spans, of_spans, on_step).await?;
+    tables.replace(Table::Spans, done, on_step).await?;
     Ok(report)
 }
 
@@ -341,7 +318,7 @@ async fn apart_of(
     let group = open(tables, spans, group).await?;
     let (mut found, group) = working(spans, move || Ok((apart::in_files(&group)?, group))).await?;
     found.leave_out(all.iter().filter(|file| lacks_callees(file)));
-    let mut around = completed_files(tables, spans, &found.minutes).await?;
+    let mut around = completed_files(tables, &found.minutes).await?;
     around.retain(|file| !in_group.contains(&file.path));
     let around = open(tables, spans, around).await?;
     let (found, around) = working(spans, move || {
@@ -353,14 +330,13 @@ async fn apart_of(
     Ok(is_any.then(|| (around, Wanted::new(found.minutes, found.traces))))
 }
 
-/// The files with rows in these minutes, of commits that have ended.
+/// The files of spans with rows in these minutes, of commits that have ended.
 async fn completed_files(
     tables: &mut Tables,
-    table: Table,
     minutes: &Minutes,
 ) -> Result<Vec<DataFile>, StoreError> {
     let mut files = Vec::new();
-    for file in tables.files(table).iter().filter(|file| overlaps(file, minutes)) {
+    for file in tables.files(Table::Spans).iter().filter(|file| overlaps(file, minutes)) {
         if tables.is_rolled_up(file).await? {
             files.push(file.clone());
         }

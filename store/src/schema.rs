@@ -30,8 +30,6 @@ pub enum Table {
     Spans,
     /// One row is an event or exception of a span.
     SpanEvents,
-    /// One row is one observed body on an edge.
-    PayloadSizes,
     /// One row is a received profile.
     Profiles,
     /// One row is a sample of a profile: a stack and its value.
@@ -64,6 +62,8 @@ pub enum Table {
     Findings,
     /// One row is a concluded diagnosis.
     Diagnoses,
+    /// One row is one observed body on an edge, as earlier builds stored them: see [`Table::is_former`].
+    FormerPayloadSizes,
 }
 
 impl Table {
@@ -72,7 +72,7 @@ impl Table {
     pub const ALL: [Self; 19] = [
         Self::Spans,
         Self::SpanEvents,
-        Self::PayloadSizes,
+        Self::FormerPayloadSizes,
         Self::Profiles,
         Self::ProfileSamples,
         Self::ProfileStacks,
@@ -91,14 +91,26 @@ impl Table {
         Self::Diagnoses,
     ];
 
-    /// The table's SQL name and folder name.
+    /// The table's SQL name.
     pub fn name(self) -> &'static str {
         self.definition().name
     }
 
-    /// The table with this SQL name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|table| table.name() == name)
+    /// The name of the table's folder, by which exports call it too.
+    pub fn folder(self) -> &'static str {
+        // Its SQL name is that of the view, which has the rows of earlier builds and of this one.
+        if self == Self::FormerPayloadSizes { "payload_sizes" } else { self.name() }
+    }
+
+    /// The table with this folder.
+    pub fn from_folder(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|table| table.folder() == name)
+    }
+
+    /// Whether only earlier builds wrote such rows: columns of another table say the same now. What there
+    /// is stays, and is imported from exports; where there is none, the table is not made.
+    pub fn is_former(self) -> bool {
+        self == Self::FormerPayloadSizes
     }
 
     /// One sentence: what one row is.
@@ -115,7 +127,7 @@ impl Table {
     /// read: another table says the same.
     pub fn former_columns(self) -> &'static [&'static str] {
         match self {
-            Self::PayloadSizes => &["parent_span_id"],
+            Self::FormerPayloadSizes => &["parent_span_id"],
             _ => &[],
         }
     }
@@ -161,14 +173,12 @@ impl Table {
     /// The schema of rows on their way into the table: as [`Table::schema`], but of what comes of traces
     /// each text is there once, as is what all spans of a sender have in common: as dictionaries.
     pub fn arriving_schema(self) -> SchemaRef {
-        static OF_TRACES: LazyLock<[SchemaRef; 3]> = LazyLock::new(|| {
-            [Table::Spans, Table::SpanEvents, Table::PayloadSizes].map(folded_schema)
-        });
-        let [spans, events, bodies] = &*OF_TRACES;
+        static OF_TRACES: LazyLock<[SchemaRef; 2]> =
+            LazyLock::new(|| [Table::Spans, Table::SpanEvents].map(folded_schema));
+        let [spans, events] = &*OF_TRACES;
         match self {
             Self::Spans => Arc::clone(spans),
             Self::SpanEvents => Arc::clone(events),
-            Self::PayloadSizes => Arc::clone(bodies),
             _ => self.schema(),
         }
     }
@@ -177,7 +187,7 @@ impl Table {
         match self {
             Self::Spans => &traces::SPANS,
             Self::SpanEvents => &traces::SPAN_EVENTS,
-            Self::PayloadSizes => &traces::PAYLOAD_SIZES,
+            Self::FormerPayloadSizes => &traces::FORMER_PAYLOAD_SIZES,
             Self::Profiles => &profiles::PROFILES,
             Self::ProfileSamples => &profiles::PROFILE_SAMPLES,
             Self::ProfileStacks => &profiles::PROFILE_STACKS,
@@ -295,7 +305,7 @@ impl Kind {
 /// `docs/tables.md`: every table and column.
 pub fn markdown() -> String {
     let mut page = String::from(PREFACE);
-    for table in Table::ALL {
+    for table in Table::ALL.into_iter().filter(|table| !table.is_former()) {
         let sort = table.sort_columns().join(", ");
         page.push_str(&format!(
             "\n## {}\n\nOne row is {}. Sorted by {sort}.\n\n| column | type | meaning |\n|---|---|---|\n",

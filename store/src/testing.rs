@@ -27,6 +27,8 @@ pub(crate) struct Span<'a> {
     pub(crate) kind: &'a str,
     pub(crate) instance: Option<&'a str>,
     pub(crate) status: &'a str,
+    /// Bytes of its response.
+    pub(crate) response: Option<i64>,
 }
 
 impl Span<'_> {
@@ -43,6 +45,7 @@ impl Span<'_> {
             kind: "INTERNAL",
             instance: None,
             status: "UNSET",
+            response: None,
         }
     }
 }
@@ -64,6 +67,10 @@ pub(crate) fn spans(spans: &[Span<'_>]) -> RecordBatch {
             }
             "start_unix_nano" => integers(&|span| Some(span.start)),
             "duration_ns" => integers(&|span| Some(span.duration)),
+            "response_wire_bytes" => integers(&|span| span.response),
+            "response_size_attribute" => {
+                texts(&|span| span.response.map(|_| "http.response.body.size".to_owned()))
+            }
             "span_id" => integers(&|span| Some(span.id)),
             "parent_span_id" => integers(&|span| span.parent),
             "adjusted_count_micros" => integers(&|_| Some(1_000_000)),

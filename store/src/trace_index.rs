@@ -27,9 +27,6 @@ pub const SPANS_MAX: usize = 450_000;
 /// The columns of `spans` that are filled in.
 pub(crate) const SPANS_FILLED: [&str; 5] =
     ["parent_service", "parent_name", "self_time_ns", "callee_service", "callee_operation"];
-/// The columns of `payload_sizes` that are filled in.
-pub(crate) const PAYLOAD_SIZES_FILLED: [&str; 3] =
-    ["client_service", "server_service", "operation"];
 
 /// The lately received spans, by id and by parent.
 #[derive(Debug)]
@@ -110,58 +107,6 @@ impl TraceIndex {
         replace(rows, filled)
     }
 
-    /// The batch of `payload_sizes` with the columns of `PAYLOAD_SIZES_FILLED` filled in. What a row
-    /// says already stays where the index knows nothing.
-    pub fn enrich_payload_sizes(&self, rows: &RecordBatch) -> RecordBatch {
-        let Some(columns) = EdgeColumns::new(rows) else { return rows.clone() };
-        let room = rows.num_rows();
-        let mut clients = FoldedTextBuilder::with_rows(room);
-        let mut servers = FoldedTextBuilder::with_rows(room);
-        let mut operations = FoldedTextBuilder::with_rows(room);
-        for row in 0..rows.num_rows() {
-            let key = columns.key(row);
-            let edge = if columns.reporter.value(row) == "client" {
-                let server = self.answering_child(key);
-                Edge {
-                    client: columns.clients.value_or_none(row),
-                    server: server
-                        .map(|span| self.names.text(span.service))
-                        .or_else(|| columns.servers.value_or_none(row)),
-                    operation: server.map_or_else(
-                        || columns.operations.value(row),
-                        |span| self.names.text(span.operation),
-                    ),
-                }
-            } else {
-                let parent = self.spans.get(key).map(|reporter| (key.0, reporter.parent));
-                let parent = parent.and_then(|parent| self.spans.get(parent));
-                Edge {
-                    client: parent
-                        .map(|span| self.names.text(span.service))
-                        .or_else(|| columns.clients.value_or_none(row)),
-                    server: columns.servers.value_or_none(row),
-                    operation: columns.operations.value(row),
-                }
-            };
-            clients.append_option(edge.client);
-            servers.append_option(edge.server);
-            operations.append_value(edge.operation);
-        }
-        let [client_service, server_service, operation] = PAYLOAD_SIZES_FILLED;
-        let filled: [(&str, ArrayRef); 3] = [
-            (client_service, Arc::new(clients.finish())),
-            (server_service, Arc::new(servers.finish())),
-            (operation, Arc::new(operations.finish())),
-        ];
-        replace(rows, filled)
-    }
-
-    /// The span that answered a call, where it is known: the child that serves, the first by start and
-    /// id where there are several.
-    fn answering_child(&self, key: SpanKey) -> Option<&KnownSpan> {
-        self.spans.children(key).fold(None, first_to_answer)
-    }
-
     /// Duration minus the union of the children that the same instance of the service ran, whose
     /// intervals these are.
     fn self_time(span: &KnownSpan, intervals: &mut [(i64, i64)]) -> i64 {
@@ -209,13 +154,6 @@ fn first_to_answer<'i>(
 ) -> Option<&'i KnownSpan> {
     let is_first = |known: &KnownSpan| (child.start, child.id) < (known.start, known.id);
     if child.answers && known.is_none_or(is_first) { Some(child) } else { known }
-}
-
-/// The services and the operation of one call.
-struct Edge<'a> {
-    client: Option<&'a str>,
-    server: Option<&'a str>,
-    operation: &'a str,
 }
 
 /// The columns of `spans` that the index reads.
@@ -316,33 +254,6 @@ fn pair<'a>(
         || (first.value_or_none(row), second.value_or_none(row)),
         |(first, second)| (Some(first), Some(second)),
     )
-}
-
-/// The columns of `payload_sizes` that the index reads.
-struct EdgeColumns<'a> {
-    trace: &'a BinaryArray,
-    id: &'a Int64Array,
-    clients: TextColumn<'a>,
-    servers: TextColumn<'a>,
-    operations: TextColumn<'a>,
-    reporter: TextColumn<'a>,
-}
-
-impl<'a> EdgeColumns<'a> {
-    fn new(rows: &'a RecordBatch) -> Option<Self> {
-        Some(Self {
-            trace: rows.column_by_name("trace_id")?.as_binary_opt()?,
-            id: integers(rows, "span_id")?,
-            clients: texts(rows, "client_service")?,
-            servers: texts(rows, "server_service")?,
-            operations: texts(rows, "operation")?,
-            reporter: texts(rows, "reporter")?,
-        })
-    }
-
-    fn key(&self, row: usize) -> SpanKey {
-        (trace_key(self.trace.value(row)), self.id.value(row))
-    }
 }
 
 pub(crate) fn texts<'a>(rows: &'a RecordBatch, name: &str) -> Option<TextColumn<'a>> {

@@ -159,7 +159,7 @@ async fn read_file(
                     let edges = edge_minutes(std::slice::from_ref(&rows), &[]);
                     add(&mut content.edges, Table::EdgeMinutes, edges)?;
                 }
-                Table::PayloadSizes => {
+                Table::FormerPayloadSizes => {
                     let edges = edge_minutes(&[], std::slice::from_ref(&rows));
                     add(&mut content.edges, Table::EdgeMinutes, edges)?;
                 }

@@ -32,7 +32,7 @@ pub(super) fn locate(place: &Place, table: Table, runtime: &RuntimeEnv) -> Resul
         runtime.register_object_store(store.as_ref(), place.objects());
     }
     let local = place.local().map(Path::to_path_buf);
-    Ok(FileLocation { store, folder: table.name(), local })
+    Ok(FileLocation { store, folder: table.folder(), local })
 }
 
 /// A scan of the files that the filters leave over; `None` if there are none.

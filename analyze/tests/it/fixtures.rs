@@ -37,11 +37,10 @@ pub(crate) fn derived(batches: Vec<TableBatch>) -> Vec<TableBatch> {
                 complete.push(TableBatch::new(Table::EdgeMinutes, edges));
                 complete.push(TableBatch::new(Table::Spans, spans));
             }
-            Table::PayloadSizes => {
-                let sizes = index.enrich_payload_sizes(&batch.rows);
-                let edges = rollup::edge_minutes(&[], std::slice::from_ref(&sizes));
+            Table::FormerPayloadSizes => {
+                let edges = rollup::edge_minutes(&[], std::slice::from_ref(&batch.rows));
                 complete.push(TableBatch::new(Table::EdgeMinutes, edges));
-                complete.push(TableBatch::new(Table::PayloadSizes, sizes));
+                complete.push(batch);
             }
             Table::MetricHistograms => {
                 let edges = rollup::SizeMetrics::default().edge_minutes(&[&batch.rows]);

@@ -95,7 +95,7 @@ fn without(rows: &RecordBatch, columns: &[&str]) -> RecordBatch {
 }
 
 fn write_file(table: Table, inside: &RecordBatch, path: &str, date: i32, data: &Path) -> DataFile {
-    let full = place_of(data).child(table.name()).local().unwrap().join(path);
+    let full = place_of(data).child(table.folder()).local().unwrap().join(path);
     fs::create_dir_all(full.parent().unwrap()).unwrap();
     let properties = WriterProperties::builder()
         .set_column_bloom_filter_enabled("trace_id".into(), true)

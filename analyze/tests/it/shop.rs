@@ -28,14 +28,12 @@ pub(crate) fn received() -> Vec<TableBatch> {
     for (week, start) in [(0, BEFORE), (1, NOW)] {
         for minute in 0..MINUTES {
             let mut spans = Vec::new();
-            let mut sizes = Vec::new();
             for call in 0..PER_MINUTE {
                 let number = (week * MINUTES + minute) * PER_MINUTE + call;
                 let at = nanos(start) + minute * 60_000 * MS + call * 10_000 * MS;
-                request(number, at, week == 1 && minute >= 3, &mut spans, &mut sizes);
+                request(number, at, week == 1 && minute >= 3, &mut spans);
             }
             batches.push(rows(Table::Spans, spans));
-            batches.push(rows(Table::PayloadSizes, sizes));
         }
     }
     batches.push(rows(Table::Spans, [hostile()]));
@@ -49,7 +47,7 @@ pub(crate) fn trace_id(number: i64) -> String {
     format!("{high:016x}{number:016x}")
 }
 
-fn request(number: i64, at: i64, slow: bool, spans: &mut Vec<Value>, sizes: &mut Vec<Value>) {
+fn request(number: i64, at: i64, slow: bool, spans: &mut Vec<Value>) {
     let factor = if slow { 10 } else { 1 };
     let trace = trace_id(number);
     let id = number * 10;
@@ -67,6 +65,7 @@ fn request(number: i64, at: i64, slow: bool, spans: &mut Vec<Value>, sizes: &mut
         row
     };
     let inventory_ms = (80 + number % 7) * factor;
+    let bytes = (8_000 + number) * factor;
     spans.push(with(
         span("checkout", id + 1, None, at, (100 + inventory_ms) * MS),
         json!({
@@ -80,6 +79,8 @@ fn request(number: i64, at: i64, slow: bool, spans: &mut Vec<Value>, sizes: &mut
         json!({
             "span_name": "GET", "span_kind": "CLIENT", "operation": "GET", "service_version": "3.0",
             "server_address": "inventory.local",
+            "request_wire_bytes": 100 + number % 3, "request_size_attribute": "http.request.body.size",
+            "response_wire_bytes": bytes + 300, "response_size_attribute": "http.response.body.size",
         }),
     ));
     spans.push(with(
@@ -87,21 +88,9 @@ fn request(number: i64, at: i64, slow: bool, spans: &mut Vec<Value>, sizes: &mut
         json!({
             "span_name": "GET /stock", "span_kind": "SERVER", "operation": "GET /stock",
             "service_version": if slow { "2.0" } else { "1.0" },
+            "response_wire_bytes": bytes, "response_size_attribute": "http.response.body.size",
         }),
     ));
-    let size = |reporter: &str, direction: &str, id: i64, bytes: i64| {
-        json!({
-            "time": text(at), "trace_id": trace, "span_id": id,
-            "direction": direction, "reporter": reporter, "wire_bytes": bytes,
-            "operation": if reporter == "server" { "GET /stock" } else { "GET" },
-            "client_service": (reporter == "client").then_some("checkout"),
-            "server_service": (reporter == "server").then_some("inventory"),
-            "source_attribute": "http.response.body.size",
-        })
-    };
-    sizes.push(size("client", "response", id + 2, (8_000 + number) * factor + 300));
-    sizes.push(size("server", "response", id + 3, (8_000 + number) * factor));
-    sizes.push(size("client", "request", id + 2, 100 + number % 3));
 }
 
 fn hostile() -> Value {

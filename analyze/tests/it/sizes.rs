@@ -18,7 +18,7 @@ pub(crate) fn batches() -> Vec<TableBatch> {
         responses("prices", BEFORE, 700, [400, 0, 0]),
         responses("prices", NOW, 700, [400, 0, 0]),
     ];
-    let sizes = rows(Table::PayloadSizes, [BEFORE, NOW].map(body));
+    let sizes = rows(Table::FormerPayloadSizes, [BEFORE, NOW].map(body));
     derived(vec![rows(Table::MetricHistograms, metrics), sizes])
 }
 
@@ -41,7 +41,7 @@ fn responses(service: &str, time: &str, bytes: i64, counts: [i64; 3]) -> Value {
     })
 }
 
-/// A response that a span of `prices` reports.
+/// A response that a span of `prices` reports, as earlier builds stored it.
 fn body(time: &str) -> Value {
     json!({
         "time": time,

@@ -14,7 +14,8 @@ use crate::binary::{Imported, Run, text, time, upriver, with_input};
 use crate::server::{Serve, client};
 
 /// Everything that there can be.
-const ALWAYS: [&str; 4] = ["--from", "1960-01-01T00:00:00Z", "--to", "2300-01-01T00:00:00Z"];
+pub(crate) const ALWAYS: [&str; 4] =
+    ["--from", "1960-01-01T00:00:00Z", "--to", "2300-01-01T00:00:00Z"];
 
 /// Columns that a case does not bring back: ids of profiles are hashes of the bytes that came, and what
 /// dangled in them is gone.
@@ -64,7 +65,7 @@ fn all_rows(data: &Path, table: Table, without: &[&str]) -> Vec<String> {
     let columns = table.columns().iter().map(|column| column.name);
     let columns = columns.filter(|name| !without.contains(name) && *name != time);
     let columns: Vec<_> = columns.map(|name| format!("\"{name}\"")).collect();
-    let query = format!("SELECT {distinct}{} FROM {}", columns.join(", "), table.name());
+    let query = format!("SELECT {distinct}{} FROM {}", columns.join(", "), table.folder());
     let mut rows: Vec<_> = rows(data, &query).iter().map(Value::to_string).collect();
     rows.sort();
     rows
@@ -96,7 +97,7 @@ pub(crate) fn figures_of(data: &Path, table: Table, is_kept: impl Fn(&str) -> bo
         [count, format!("{more} AS \"{name}\"")]
     });
     let figures: Vec<_> = figures.collect();
-    let query = format!("SELECT count(*) AS rows, {} FROM {}", figures.join(", "), table.name());
+    let query = format!("SELECT count(*) AS rows, {} FROM {}", figures.join(", "), table.folder());
     rows(data, &query)[0].clone()
 }
 
@@ -104,8 +105,10 @@ pub(crate) fn figures_of(data: &Path, table: Table, is_kept: impl Fn(&str) -> bo
 fn attributes_of(table: Table) -> String {
     let columns = table.attribute_columns().iter().map(|known| {
         let names: Vec<_> = [Some(known.attribute), known.older].into_iter().flatten().collect();
+        let is_it = known.named_by.map(|name| format!("{name} = '{}' AND ", known.attribute));
         format!(
-            " + count(*) FILTER (WHERE {} IS NOT NULL AND NOT array_has_any(map_keys(attributes), ['{}']))",
+            " + count(*) FILTER (WHERE {}{} IS NOT NULL AND NOT array_has_any(map_keys(attributes), ['{}']))",
+            is_it.unwrap_or_default(),
             known.column,
             names.join("', '")
         )
@@ -203,7 +206,7 @@ pub(crate) fn nasty_data() -> Place {
 const TELEMETRY: [Table; 8] = [
     Table::Spans,
     Table::SpanEvents,
-    Table::PayloadSizes,
+    Table::FormerPayloadSizes,
     Table::Metrics,
     Table::MetricHistograms,
     Table::Logs,

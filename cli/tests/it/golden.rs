@@ -13,7 +13,7 @@ use upriver_store::schema::Table;
 use upriver_testdata::scenario::{Options, Scenario};
 
 use crate::binary::{copy_folder, text, upriver};
-use crate::export::{figures_of, nasty_data, rows};
+use crate::export::{ALWAYS, figures_of, nasty_data, rows};
 use crate::sender::{requests, send_all};
 use crate::server::{Serve, command};
 
@@ -41,12 +41,12 @@ fn wanted() -> Option<String> {
 /// What the tables come to, of the columns that they had when the folder was made.
 fn contents(data: &Path, known: Option<&Map<String, Value>>) -> Map<String, Value> {
     let table = |table: Table| {
-        let known = known.map(|known| known.get(table.name()).cloned().unwrap_or_default());
+        let known = known.map(|known| known.get(table.folder()).cloned().unwrap_or_default());
         let is_known = |column: &str| known.as_ref().is_none_or(|known| !known[column].is_null());
         let has_column = |column: &str| is_known(&format!("{column}_count"));
-        (table.name().to_owned(), figures_of(data, table, has_column))
+        (table.folder().to_owned(), figures_of(data, table, has_column))
     };
-    let is_there = |table: &Table| known.is_none_or(|known| known.contains_key(table.name()));
+    let is_there = |table: &Table| known.is_none_or(|known| known.contains_key(table.folder()));
     Table::ALL.into_iter().filter(is_there).map(table).collect()
 }
 
@@ -88,7 +88,7 @@ async fn make(format: &str) {
     }
     for table in Table::ALL {
         // Where a table was made is said in its first entry, and nowhere used.
-        let log = data.join("default").join(table.name()).join("_delta_log");
+        let log = data.join("default").join(table.folder()).join("_delta_log");
         for entry in fs::read_dir(log).unwrap().map(|entry| entry.unwrap().path()) {
             let said = fs::read_to_string(&entry).unwrap();
             fs::write(&entry, said.replace(text(odd.parent().unwrap()), "/var/lib/upriver"))
@@ -118,7 +118,7 @@ async fn folders_of_earlier_builds_are_read_as_they_were() {
             serde_json::from_slice(&fs::read(format.join("tables.json")).unwrap()).unwrap();
         for table in Table::ALL {
             for column in table.former_columns() {
-                forget(&mut known, table.name(), column);
+                forget(&mut known, table.folder(), column);
             }
         }
         let same = |expected: &Map<String, Value>, when: &str| {
@@ -132,7 +132,7 @@ async fn folders_of_earlier_builds_are_read_as_they_were() {
         // A writer replays the log, adds the columns that are new, and puts files together.
         upriver(&["storage", "compact", "--data", text(&data)]).ended(0);
         let mut kept = known.clone();
-        kept.retain(|name, _| Table::from_name(name).is_some_and(|table| !table.is_rollup()));
+        kept.retain(|name, _| Table::from_folder(name).is_some_and(|table| !table.is_rollup()));
         for table in known.keys() {
             for column in COMPLETED {
                 forget(&mut kept, table, column);
@@ -141,6 +141,13 @@ async fn folders_of_earlier_builds_are_read_as_they_were() {
         assert!(kept.len() > 8, "{kept:?}");
         same(&kept, "as written on");
         upriver(&["storage", "verify", "--data", text(&data)]).ended(0);
+        let (tables, copy) = (place.path().join("tables"), place.path().join("copy"));
+        let export = ["export", "--data", text(&data), "-o", text(&tables), "--format", "parquet"];
+        upriver(&[&export[..], &ALWAYS].concat()).ended(0);
+        upriver(&["import", text(&tables), "--data", text(&copy)]).ended(0);
+        for (table, found) in contents(&copy, Some(&kept)) {
+            assert_eq!(found, contents(&data, Some(&kept))[&table], "{table} exported");
+        }
         found += 1;
     }
     assert!(found > 0, "no folder of an earlier build");

@@ -54,6 +54,10 @@ pub(super) fn of_row(column: &MapArray, row: usize) -> Vec<KeyValue<'_>> {
 pub(super) fn with_columns(rows: Rows<'_>, row: usize) -> Vec<KeyValue<'_>> {
     let map = rows.maps("attributes");
     let columns = rows.table().attribute_columns().iter().filter_map(|known| {
+        let name = known.named_by.map(|column| rows.texts(column));
+        if name.is_some_and(|name| text(name, row) != Some(known.attribute)) {
+            return None;
+        }
         let (value, text) = column_value(rows, known.column, row)?;
         // Rows of earlier versions have it in the map too; others may have come from the older name.
         let is_in_map = entries(map, row).any(|(key, found)| {

@@ -1,4 +1,4 @@
-//! Sizes of bodies from spans and their events: `payload_sizes`.
+//! Sizes of bodies from spans and their events: columns of `spans`, rows of the view `payload_sizes`.
 //!
 //! In order of preference: `http.*.body.size`, the older `http.*_content_length`, a captured
 //! `content-length` header, the whole message (`http.*.size`), the messages of an rpc; for messaging
@@ -7,37 +7,13 @@
 //! messages of an rpc.
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
-use upriver_store::schema::Table;
-use upriver_store::text_column::FoldedTextBuilder;
-
 use self::messages::Messages;
-use super::attributes::Attributes;
-use super::traces::{Reporter, SpanFacts};
+use super::attributes::{Attributes, Value};
+use super::keys::Key;
+use super::traces::{Reporter, SpanKind};
 use super::wire::WireError;
-use crate::rows::{BytesBuilder, DateBuilder, IntBuilder, TimeBuilder, table_rows};
 
 pub(super) mod messages;
-
-table_rows! {
-    /// Rows of `payload_sizes`.
-    PayloadSizeRows of Table::PayloadSizes, {
-        time: TimeBuilder,
-        time_unix_nano: IntBuilder,
-        client_service: FoldedTextBuilder,
-        server_service: FoldedTextBuilder,
-        operation: FoldedTextBuilder,
-        direction: FoldedTextBuilder,
-        reporter: FoldedTextBuilder,
-        wire_bytes: IntBuilder,
-        uncompressed_bytes: IntBuilder,
-        source_attribute: FoldedTextBuilder,
-        service_version: FoldedTextBuilder,
-        deployment_environment_name: FoldedTextBuilder,
-        span_id: IntBuilder,
-        trace_id: BytesBuilder,
-        date: DateBuilder,
-    }
-}
 
 /// A size that an attribute says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,19 +68,81 @@ pub(super) fn body_size_of(key: &str) -> Option<BodySize> {
     Some(BodySize { direction, measure })
 }
 
+/// Names that a column stands for, of which the map of the other attributes has none.
+const CURRENT: [&str; 2] = ["http.request.body.size", "http.response.body.size"];
 /// The rank of the messages of an rpc: any attribute of the span counts before them.
 const MESSAGES: Measure = Measure::Wire(5);
 
+/// The bodies of a call that a span is one side of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Bodies<'a> {
+    pub(super) request: Body<'a>,
+    pub(super) response: Body<'a>,
+}
+
 /// A body that a span reports.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Body<'a> {
+pub(super) struct Body<'a> {
     /// Rank, size and attribute.
     wire: Option<(u8, i64, &'a str)>,
     /// Size and attribute.
     uncompressed: Option<(i64, &'a str)>,
 }
 
+impl<'a> Bodies<'a> {
+    /// The bodies that a span reports; none of a span that is on no edge.
+    pub(super) fn read(
+        kind: SpanKind,
+        attributes: &Attributes<'a>,
+        messages: &Messages,
+    ) -> Result<Self, WireError> {
+        let mut bodies = Self::default();
+        let Some(reporter) = kind.reporter() else { return Ok(bodies) };
+        let Self { request, response } = &mut bodies;
+        for (key, value) in attributes.iter() {
+            let Some(BodySize { direction, measure }) = key.body_size else { continue };
+            let Some(bytes) = value.size()? else { continue };
+            match direction {
+                Direction::Request => request.add(measure, bytes, key.name),
+                Direction::Response => response.add(measure, bytes, key.name),
+            }
+        }
+        let (sent, received) = match reporter {
+            Reporter::Client => (request, response),
+            Reporter::Server => (response, request),
+        };
+        sent.add_messages(&messages.sent);
+        received.add_messages(&messages.received);
+        Ok(bodies)
+    }
+
+    /// Whether the columns say all that an attribute says, which is then nowhere else: it is a whole number,
+    /// under the current name.
+    pub(super) fn say_all_of(&self, key: &Key<'_>, value: &Value<'_>) -> bool {
+        let Some(BodySize { direction, .. }) = key.body_size else { return false };
+        let body = match direction {
+            Direction::Request => &self.request,
+            Direction::Response => &self.response,
+        };
+        CURRENT.contains(&key.name)
+            && matches!((value, body.wire), (Value::Int(sent), Some((_, bytes, name))) if *sent == bytes && name == key.name)
+    }
+}
+
 impl<'a> Body<'a> {
+    pub(super) fn wire_bytes(&self) -> Option<i64> {
+        self.wire.map(|(_, bytes, _)| bytes)
+    }
+
+    pub(super) fn uncompressed_bytes(&self) -> Option<i64> {
+        self.uncompressed.map(|(bytes, _)| bytes)
+    }
+
+    /// The attribute that said the size; none where none is known.
+    pub(super) fn attribute(&self) -> Option<&'a str> {
+        self.wire.map(|(.., name)| name).or_else(|| self.uncompressed.map(|(_, name)| name))
+    }
+
     fn add(&mut self, measure: Measure, bytes: i64, attribute: &'a str) {
         match measure {
             Measure::Wire(rank) if self.wire.is_none_or(|(known, ..)| rank < known) => {
@@ -123,73 +161,6 @@ impl<'a> Body<'a> {
         if self.uncompressed.is_none() {
             self.uncompressed = messages.uncompressed();
         }
-    }
-
-    fn attribute(&self) -> Option<&'a str> {
-        self.wire.map(|(.., name)| name).or_else(|| self.uncompressed.map(|(_, name)| name))
-    }
-}
-
-impl PayloadSizeRows {
-    /// Adds a row for each direction that the span reports.
-    pub(super) fn append(
-        &mut self,
-        span: &SpanFacts<'_>,
-        attributes: &Attributes<'_>,
-        messages: &Messages,
-    ) -> Result<(), WireError> {
-        let Some(reporter) = span.kind.reporter() else {
-            return Ok(());
-        };
-        let (mut request, mut response) = (Body::default(), Body::default());
-        for (key, value) in attributes.iter() {
-            let Some(BodySize { direction, measure }) = key.body_size else { continue };
-            let Some(bytes) = value.size()? else { continue };
-            match direction {
-                Direction::Request => request.add(measure, bytes, key.name),
-                Direction::Response => response.add(measure, bytes, key.name),
-            }
-        }
-        let (sent, received) = match reporter {
-            Reporter::Client => (&mut request, &mut response),
-            Reporter::Server => (&mut response, &mut request),
-        };
-        sent.add_messages(&messages.sent);
-        received.add_messages(&messages.received);
-        self.append_body(span, reporter, ("request", &request));
-        self.append_body(span, reporter, ("response", &response));
-        Ok(())
-    }
-
-    fn append_body(
-        &mut self,
-        span: &SpanFacts<'_>,
-        reporter: Reporter,
-        (direction, body): (&str, &Body<'_>),
-    ) {
-        let Some(attribute) = body.attribute() else { return };
-        let own = span.resource.service_name.as_ref();
-        let peer =
-            span.promoted.peer_service.as_deref().or(span.promoted.server_address.as_deref());
-        let (client, server) = match reporter {
-            Reporter::Client => (Some(own), peer),
-            Reporter::Server => (None, Some(own)),
-        };
-        self.time.append_value(span.start);
-        self.time_unix_nano.append_value(span.start.0);
-        self.client_service.append_option(client);
-        self.server_service.append_option(server);
-        self.operation.append_value(span.operation);
-        self.direction.append_value(direction);
-        self.reporter.append_value(reporter.name());
-        self.wire_bytes.append_option(body.wire.map(|(_, bytes, _)| bytes));
-        self.uncompressed_bytes.append_option(body.uncompressed.map(|(bytes, _)| bytes));
-        self.source_attribute.append_value(attribute);
-        self.service_version.append_option(span.resource.service_version.as_deref());
-        self.deployment_environment_name.append_option(span.resource.environment.as_deref());
-        self.span_id.append_value(span.ids.span);
-        self.trace_id.append_value(span.ids.trace);
-        self.date.append_value(span.start.date());
     }
 }
 

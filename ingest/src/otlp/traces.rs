@@ -1,4 +1,4 @@
-//! Spans to rows of `spans`, `span_events` and `payload_sizes`.
+//! Spans to rows of `spans` and `span_events`.
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects)]
 
 use std::fmt;
@@ -9,7 +9,7 @@ use upriver_store::time::UnixNanos;
 
 use super::attributes::{Attributes, CommonAttributesBuilder, FoldedAttributesBuilder, Value};
 use super::operation::operation;
-use super::payload_sizes::PayloadSizeRows;
+use super::payload_sizes::Bodies;
 use super::payload_sizes::messages::Messages;
 use super::promoted::Promoted;
 use super::resource::{Resource, Scope, text};
@@ -109,16 +109,6 @@ impl SpanKind {
 pub(super) enum Reporter {
     Client,
     Server,
-}
-
-impl Reporter {
-    /// The text of the column `reporter`.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Client => "client",
-            Self::Server => "server",
-        }
-    }
 }
 
 /// The scalar fields of a span, as sent.
@@ -254,16 +244,15 @@ impl fmt::Display for InvalidId {
     }
 }
 
-/// What several tables need of a span.
+/// What both tables need of a span.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct SpanFacts<'a> {
-    pub(super) ids: SpanIds<'a>,
-    pub(super) name: &'a str,
-    pub(super) kind: SpanKind,
-    pub(super) start: UnixNanos,
-    pub(super) operation: &'a str,
-    pub(super) promoted: &'a Promoted<'a>,
-    pub(super) resource: &'a Resource<'a>,
+struct SpanFacts<'a> {
+    ids: SpanIds<'a>,
+    name: &'a str,
+    kind: SpanKind,
+    start: UnixNanos,
+    operation: &'a str,
+    resource: &'a Resource<'a>,
 }
 
 table_rows! {
@@ -302,6 +291,12 @@ table_rows! {
         peer_service: FoldedTextBuilder,
         server_address: FoldedTextBuilder,
         error_type: FoldedTextBuilder,
+        request_wire_bytes: IntBuilder,
+        request_uncompressed_bytes: IntBuilder,
+        request_size_attribute: FoldedTextBuilder,
+        response_wire_bytes: IntBuilder,
+        response_uncompressed_bytes: IntBuilder,
+        response_size_attribute: FoldedTextBuilder,
         span_id: IntBuilder,
         parent_span_id: IntBuilder,
         adjusted_count_micros: IntBuilder,
@@ -384,6 +379,16 @@ impl SpanRows {
         self.peer_service.append_option(span.peer_service.as_deref());
         self.server_address.append_option(span.server_address.as_deref());
         self.error_type.append_option(span.error_type.as_deref());
+    }
+
+    fn append_bodies(&mut self, bodies: &Bodies<'_>) {
+        let Bodies { request, response } = bodies;
+        self.request_wire_bytes.append_option(request.wire_bytes());
+        self.request_uncompressed_bytes.append_option(request.uncompressed_bytes());
+        self.request_size_attribute.append_option(request.attribute());
+        self.response_wire_bytes.append_option(response.wire_bytes());
+        self.response_uncompressed_bytes.append_option(response.uncompressed_bytes());
+        self.response_size_attribute.append_option(response.attribute());
     }
 
     /// Links with an invalid id are left out: they lead nowhere.
@@ -485,7 +490,6 @@ struct EventParts<'a> {
 struct TraceRows<'a> {
     spans: SpanRows,
     events: SpanEventRows,
-    payloads: PayloadSizeRows,
     parts: Parts<'a>,
     event_parts: EventParts<'a>,
     /// Room for the operation of a span.
@@ -502,7 +506,6 @@ impl<'a> TraceRows<'a> {
         Self {
             spans: SpanRows::with_rows(spans),
             events: SpanEventRows::with_rows(spans),
-            payloads: PayloadSizeRows::with_rows(spans),
             ..Self::default()
         }
     }
@@ -536,22 +539,23 @@ impl<'a> TraceRows<'a> {
             kind: span.kind,
             start: UnixNanos::from_wire(span.start),
             operation: operation(&promoted, span.name, &mut room),
-            promoted: &promoted,
             resource,
         };
         self.spans.append_facts(&facts);
         self.spans.append_rest(&span, facts.start);
         self.spans.append_promoted(&promoted);
-        self.spans.attributes.append_without(attributes, |key, value| {
-            key.column.is_some_and(|column| column.says_all_of(value))
-        })?;
         self.spans.append_links(&parts.links, &mut self.budget)?;
         self.append_events(&parts.events, &facts)?;
         let mut messages = self.event_parts.messages;
         if span.dropped_events > 0 {
             messages.events_were_dropped();
         }
-        self.payloads.append(&facts, attributes, &messages)?;
+        let bodies = Bodies::read(facts.kind, attributes, &messages)?;
+        self.spans.append_bodies(&bodies);
+        self.spans.attributes.append_without(attributes, |key, value| {
+            key.column.is_some_and(|column| column.says_all_of(value))
+                || bodies.say_all_of(key, value)
+        })?;
         self.operation = room;
         self.accepted = self.accepted.saturating_add(1);
         self.parts = parts;
@@ -571,7 +575,7 @@ impl<'a> TraceRows<'a> {
     }
 
     fn finish(self) -> Decoded {
-        let batches = [self.spans.finish(), self.events.finish(), self.payloads.finish()];
+        let batches = [self.spans.finish(), self.events.finish()];
         Decoded {
             batches: batches.into_iter().flatten().collect(),
             accepted: self.accepted as u64,

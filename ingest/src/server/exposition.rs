@@ -119,7 +119,7 @@ fn render_audits(counts: &AuditCounts, page: &mut Page) {
 /// A figure of a store, and what it says.
 type StoreFigure = (&'static str, &'static str, &'static str, fn(&StoreStatistics) -> u64);
 
-const STORE_FIGURES: [StoreFigure; 15] = [
+const STORE_FIGURES: [StoreFigure; 14] = [
     ("upriver_store_wal_bytes", "gauge", "Bytes of the log on disk.", |store| store.wal_bytes),
     ("upriver_store_hot_rows", "gauge", "Rows that are durable and not committed yet.", |store| {
         store.hot_rows
@@ -163,12 +163,6 @@ const STORE_FIGURES: [StoreFigure; 15] = [
         "counter",
         "Spans of which a parent, a child or an answer was found after their commit.",
         |store| store.repaired.spans_completed,
-    ),
-    (
-        "upriver_repair_completed_sizes_total",
-        "counter",
-        "Rows of body sizes whose edge was found after their commit.",
-        |store| store.repaired.sizes_completed,
     ),
     (
         "upriver_repair_rewritten_files_total",

@@ -225,10 +225,9 @@ fn rows_of_bodies(select: &Select, periods: &[(&str, Window)], at: Time) -> Stri
                     within("p.time", part)
                 ),
                 Piece::Spans(part) => format!(
-                    "  SELECT {keys}'{period}' AS period, {of_bodies} FROM payload_sizes AS p\n  JOIN spans AS s ON s.trace_id = p.trace_id AND s.span_id = p.span_id\n    AND s.service_name = CASE p.reporter WHEN 'server' THEN p.server_service ELSE p.client_service END\n  WHERE {condition} AND {} AND {} AND {}{group}",
+                    "  SELECT {keys}'{period}' AS period, {of_bodies} FROM payload_sizes AS p\n  WHERE {condition} AND {} AND {}{group}",
                     within("p.time", part),
-                    within("s.time", part),
-                    ended(at).replace("start_unix_nano", "s.start_unix_nano")
+                    ended(at).replace("start_unix_nano", "p.time_unix_nano")
                 ),
             })
             .collect::<Vec<_>>()

@@ -115,12 +115,9 @@ impl Tables {
             index.insert(rows);
         }
         let spans: Vec<_> = spans.iter().map(|rows| index.enrich_spans(rows)).collect();
-        let sizes = self.rows.remove(&Table::PayloadSizes).unwrap_or_default();
-        let sizes: Vec<_> = sizes.iter().map(|rows| index.enrich_payload_sizes(rows)).collect();
         self.rows.insert(Table::OperationMinutes, vec![operation_minutes(&spans)]);
-        self.rows.insert(Table::EdgeMinutes, vec![edge_minutes(&spans, &sizes)]);
+        self.rows.insert(Table::EdgeMinutes, vec![edge_minutes(&spans, &[])]);
         self.rows.insert(Table::Spans, spans);
-        self.rows.insert(Table::PayloadSizes, sizes);
         let rows = self.rows.into_iter().filter(|(_, batches)| !batches.is_empty());
         Snapshot::in_memory(rows.map(|(table, batches)| {
             let rows = arrow::compute::concat_batches(batches[0].schema_ref(), &batches);

@@ -48,7 +48,7 @@ impl Retention {
     /// That of a table.
     pub fn of(&self, table: Table) -> Option<Duration> {
         match table {
-            Table::Spans | Table::SpanEvents | Table::PayloadSizes => self.spans,
+            Table::Spans | Table::SpanEvents | Table::FormerPayloadSizes => self.spans,
             Table::Profiles
             | Table::ProfileSamples
             | Table::ProfileStacks

@@ -5,21 +5,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::{Array, BooleanArray, RecordBatch};
 use arrow::compute::kernels::cmp::distinct;
-use arrow::compute::{filter_record_batch, not, or};
+use arrow::compute::or;
 use arrow::error::ArrowError;
 
 use super::rows::{Minutes, OpenFile, Wanted, row_minutes};
 use crate::compact::rows_in_order;
 use crate::delta::TableHandle;
 use crate::error::StoreError;
-use crate::parquet_writer::{FileWriter, WriteError, Writing, WrittenFile, write_partitions};
+use crate::parquet_writer::{FileWriter, WriteError, Writing, WrittenFile};
 use crate::place::Place;
-use crate::schema::Table;
 use crate::store::commit::table_error;
-use crate::trace_index::{PAYLOAD_SIZES_FILLED, SPANS_FILLED, TraceIndex};
-
-/// Rows that have to be put in order again are kept up to this number, some 150 MB of body sizes.
-const MOVED_ROWS: usize = 131_072;
+use crate::trace_index::{SPANS_FILLED, TraceIndex};
 
 /// What the index reads of `spans`, and what it fills in.
 const OF_SPANS: [&str; 15] = [
@@ -39,9 +35,6 @@ const OF_SPANS: [&str; 15] = [
     "callee_service",
     "callee_operation",
 ];
-/// The same of `payload_sizes`.
-const OF_SIZES: [&str; 6] =
-    ["trace_id", "span_id", "client_service", "server_service", "operation", "reporter"];
 
 /// Files that take the place of others.
 #[derive(Debug, Default)]
@@ -81,17 +74,17 @@ pub(super) async fn complete(
     handle: &TableHandle,
     files: Vec<OpenFile>,
     wanted: &Wanted,
-    index: &Arc<TraceIndex>,
+    index: TraceIndex,
 ) -> Result<Completion, StoreError> {
     let table = handle.table();
     let done = Arc::new(Mutex::new(Completion::default()));
-    let (wanted, index, noted) = (wanted.clone(), Arc::clone(index), Arc::clone(&done));
+    let (wanted, noted) = (wanted.clone(), Arc::clone(&done));
     let work = move |place: Place| {
         let (mut written, mut removed, mut counts) =
             (Vec::new(), BTreeSet::new(), Counts::default());
         for file in files {
             if can_complete(&file, &wanted, &index)? {
-                written.extend(write_again(&place, &file, &index, &mut counts)?);
+                written.push(write_again(&place, &file, &index, &mut counts)?);
                 removed.insert(file.data.path);
             }
         }
@@ -105,55 +98,41 @@ pub(super) async fn complete(
 }
 
 fn can_complete(file: &OpenFile, wanted: &Wanted, index: &TraceIndex) -> Result<bool, WriteError> {
-    let columns = if file.table == Table::Spans { &OF_SPANS[..] } else { &OF_SIZES };
-    for rows in file.wanted(columns, wanted)? {
+    for rows in file.wanted(&OF_SPANS, wanted)? {
         let rows = rows?;
-        if says_more(file.table, &rows, &completed(file.table, &rows, index))?.true_count() > 0 {
+        if says_more(&rows, &index.enrich_spans(&rows))?.true_count() > 0 {
             return Ok(true);
         }
     }
     Ok(false)
 }
 
+/// The file as the index completes it. What is filled in does not say where a row stands.
 fn write_again(
     place: &Place,
     file: &OpenFile,
     index: &TraceIndex,
     counts: &mut Counts,
-) -> Result<Vec<WrittenFile>, WriteError> {
+) -> Result<WrittenFile, WriteError> {
     let (table, data) = (file.table, &file.data);
-    let mut copy = Copy::of(place, table, data.date, data.rows);
+    let rows = usize::try_from(data.rows).unwrap_or(usize::MAX);
+    let mut writer = FileWriter::create(place, table, data.date, (rows, Writing::Compaction))?;
     for rows in rows_in_order(table, data, file.content()?)? {
         let before = rows?;
-        let after = completed(table, &before, index);
-        let is_more = says_more(table, &before, &after)?;
-        counts.add(&before, &after, &is_more)?;
-        copy.write(&after, &is_more)?;
+        let after = index.enrich_spans(&before);
+        counts.add(&before, &after, &says_more(&before, &after)?)?;
+        writer.write(&after)?;
     }
-    let mut written = copy.finish()?;
-    for copy in &mut written {
-        // Retention goes by when rows came.
-        copy.data.written_unix_ms = data.written_unix_ms;
-    }
-    Ok(written)
-}
-
-fn filled(table: Table) -> &'static [&'static str] {
-    if table == Table::Spans { &SPANS_FILLED } else { &PAYLOAD_SIZES_FILLED }
-}
-
-fn completed(table: Table, rows: &RecordBatch, index: &TraceIndex) -> RecordBatch {
-    if table == Table::Spans { index.enrich_spans(rows) } else { index.enrich_payload_sizes(rows) }
+    let mut copy = writer.finish()?;
+    // Retention goes by when rows came.
+    copy.data.written_unix_ms = data.written_unix_ms;
+    Ok(copy)
 }
 
 /// Which rows differ in what was filled in.
-fn says_more(
-    table: Table,
-    before: &RecordBatch,
-    after: &RecordBatch,
-) -> Result<BooleanArray, ArrowError> {
+fn says_more(before: &RecordBatch, after: &RecordBatch) -> Result<BooleanArray, ArrowError> {
     let mut differs = BooleanArray::from(vec![false; before.num_rows()]);
-    for name in filled(table) {
+    for name in SPANS_FILLED {
         if let (Some(before), Some(after)) =
             (before.column_by_name(name), after.column_by_name(name))
         {
@@ -183,68 +162,5 @@ impl Counts {
         let of_changed = minutes.iter().zip(is_more).filter(|(_, is_more)| *is_more == Some(true));
         self.minutes.extend(of_changed.map(|(minute, _)| *minute));
         Ok(())
-    }
-}
-
-/// A file of a table in the making, of rows that were in order before some of them changed.
-struct Copy<'a> {
-    place: &'a Place,
-    table: Table,
-    date: i32,
-    rows: usize,
-    /// Whether what is filled in says where a row stands.
-    is_order_kept: bool,
-    writer: Option<FileWriter>,
-    moved: Vec<RecordBatch>,
-    written: Vec<WrittenFile>,
-}
-
-impl<'a> Copy<'a> {
-    fn of(place: &'a Place, table: Table, date: i32, rows: u64) -> Self {
-        let is_order_kept =
-            !table.sort_columns().iter().any(|column| filled(table).contains(column));
-        let rows = usize::try_from(rows).unwrap_or(usize::MAX);
-        let (writer, moved, written) = (None, Vec::new(), Vec::new());
-        Self { place, table, date, rows, is_order_kept, writer, moved, written }
-    }
-
-    fn write(&mut self, rows: &RecordBatch, has_changed: &BooleanArray) -> Result<(), WriteError> {
-        if self.is_order_kept || has_changed.true_count() == 0 {
-            return self.write_in_order(rows);
-        }
-        self.write_in_order(&filter_record_batch(rows, &not(has_changed)?)?)?;
-        self.moved.push(filter_record_batch(rows, has_changed)?);
-        if self.moved.iter().map(RecordBatch::num_rows).sum::<usize>() >= MOVED_ROWS {
-            self.write_moved()?;
-        }
-        Ok(())
-    }
-
-    fn write_in_order(&mut self, rows: &RecordBatch) -> Result<(), WriteError> {
-        if rows.num_rows() == 0 {
-            return Ok(());
-        }
-        let writer = match &mut self.writer {
-            Some(writer) => writer,
-            None => self.writer.insert(FileWriter::create(
-                self.place,
-                self.table,
-                self.date,
-                (self.rows, Writing::Compaction),
-            )?),
-        };
-        writer.write(rows)
-    }
-
-    fn write_moved(&mut self) -> Result<(), WriteError> {
-        let moved = std::mem::take(&mut self.moved);
-        self.written.extend(write_partitions(self.place, self.table, &moved)?);
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<Vec<WrittenFile>, WriteError> {
-        self.write_moved()?;
-        self.written.extend(self.writer.map(FileWriter::finish).transpose()?);
-        Ok(self.written)
     }
 }

@@ -6,7 +6,7 @@ use arrow::error::ArrowError;
 
 use super::completion::Completion;
 use super::rows::{Minutes, OpenFile, Wanted, minutes_of, overlaps, row_minutes};
-use super::{OnStep, RepairReport, RepairStep, Tables, open, working};
+use super::{FORMER, OnStep, RepairReport, RepairStep, Tables, open, working};
 use crate::compact::rows_in_order;
 use crate::delta::TableHandle;
 use crate::error::StoreError;
@@ -21,7 +21,7 @@ use crate::trace_index::texts;
 const PARTS_MAX: usize = 64;
 
 /// What rollups are made of.
-const OF_SPANS: [&str; 18] = [
+const OF_SPANS: [&str; 22] = [
     "start_unix_nano",
     "service_name",
     "span_name",
@@ -38,10 +38,14 @@ const OF_SPANS: [&str; 18] = [
     "duration_ns",
     "self_time_ns",
     "adjusted_count_micros",
+    "request_wire_bytes",
+    "request_uncompressed_bytes",
+    "response_wire_bytes",
+    "response_uncompressed_bytes",
     "time",
     "date",
 ];
-const OF_SIZES: [&str; 11] = [
+const OF_FORMER: [&str; 11] = [
     "time_unix_nano",
     "client_service",
     "server_service",
@@ -70,7 +74,7 @@ pub(crate) async fn recompute(
     ready.retain(|minute| spans.iter().any(|file| overlaps(file, &Minutes::from([*minute]))));
     let (mut operations, mut edges) =
         (Parts::of(Table::OperationMinutes), Parts::of(Table::EdgeMinutes));
-    for table in [Table::Spans, Table::PayloadSizes] {
+    for table in [Table::Spans, FORMER] {
         for file in tables.files(table).iter().filter(|file| overlaps(file, &ready)) {
             let opened = open(tables, table, vec![file.clone()]).await?;
             let wanted = Wanted::all_of(&ready);
@@ -101,7 +105,7 @@ pub(crate) async fn recompute(
 /// The noted minutes of which rows are in the tables and not rolled up yet, or may be.
 async fn waiting(tables: &mut Tables) -> Result<Minutes, StoreError> {
     let mut waiting = Minutes::new();
-    for table in [Table::Spans, Table::PayloadSizes] {
+    for table in [Table::Spans, FORMER] {
         for file in tables.files(table).iter() {
             if !overlaps(file, &tables.noted) {
                 continue;
@@ -123,7 +127,7 @@ fn add(
     edges: &mut Parts,
 ) -> Result<(), WriteError> {
     let is_spans = file.table == Table::Spans;
-    for rows in file.wanted(if is_spans { &OF_SPANS[..] } else { &OF_SIZES }, wanted)? {
+    for rows in file.wanted(if is_spans { &OF_SPANS[..] } else { &OF_FORMER }, wanted)? {
         let rows = [rows?];
         if is_spans {
             operations.push(operation_minutes(&rows))?;

@@ -1,4 +1,4 @@
-//! `edge_minutes` from completed spans and bodies.
+//! `edge_minutes` from completed spans.
 
 use arrow::array::{Array, Int64Array, RecordBatch};
 
@@ -44,8 +44,8 @@ pub(super) struct EdgeSums {
 }
 
 /// One row per minute, client, server, operation, reporter, version and environment, in the table's
-/// order, with source `spans`.
-pub fn edge_minutes(spans: &[RecordBatch], payload_sizes: &[RecordBatch]) -> RecordBatch {
+/// order, with source `spans`. `former_sizes` are rows of the table of that name.
+pub fn edge_minutes(spans: &[RecordBatch], former_sizes: &[RecordBatch]) -> RecordBatch {
     let mut edges = Edges::default();
     for rows in spans {
         let Some(columns) = CallColumns::new(rows) else { continue };
@@ -56,7 +56,7 @@ pub fn edge_minutes(spans: &[RecordBatch], payload_sizes: &[RecordBatch]) -> Rec
             }
         }
     }
-    for rows in payload_sizes {
+    for rows in former_sizes {
         let Some(columns) = BodyColumns::new(rows) else { continue };
         let mut texts = columns.texts.map(Numbered::new);
         for row in 0..rows.num_rows() {
@@ -151,6 +151,8 @@ struct CallColumns<'a> {
     /// Service, operation, version, environment, calling service; of who answered the service and the
     /// operation; as the call names it the service and the address.
     texts: [TextColumn<'a>; 9],
+    /// As [`EdgeSums::bytes`]; none in rows of earlier builds.
+    bytes: [Option<&'a Int64Array>; 4],
 }
 
 impl<'a> CallColumns<'a> {
@@ -172,6 +174,13 @@ impl<'a> CallColumns<'a> {
                 texts(rows, "peer_service")?,
                 texts(rows, "server_address")?,
             ],
+            bytes: [
+                "request_wire_bytes",
+                "response_wire_bytes",
+                "request_uncompressed_bytes",
+                "response_uncompressed_bytes",
+            ]
+            .map(|column| integers(rows, column).filter(|bytes| bytes.null_count() < bytes.len())),
         })
     }
 
@@ -223,6 +232,11 @@ impl<'a> CallColumns<'a> {
         sums.errors += i64::from(self.status.value(row) == "ERROR");
         sums.adjusted_micros = sums.adjusted_micros.saturating_add(self.adjusted.value(row));
         sums.duration.record(self.duration.value(row));
+        for (bytes, sum) in self.bytes.iter().zip(&mut sums.bytes) {
+            if let Some(bytes) = bytes.filter(|bytes| bytes.is_valid(row)) {
+                sum.record(bytes.value(row));
+            }
+        }
     }
 }
 
@@ -231,7 +245,7 @@ fn given(code: u32) -> Option<u32> {
     (code != NULL).then_some(code)
 }
 
-/// The columns of `payload_sizes`.
+/// The columns of `former_payload_sizes`.
 struct BodyColumns<'a> {
     time: &'a Int64Array,
     direction: TextColumn<'a>,

@@ -11,6 +11,8 @@ pub struct AttributeColumn {
     pub attribute: &'static str,
     /// The name before that one. It fills the column too, and is in the map as it was sent.
     pub older: Option<&'static str>,
+    /// The column that names the attribute, where several can be what the value came from.
+    pub named_by: Option<&'static str>,
 }
 
 impl Table {
@@ -24,7 +26,7 @@ impl Table {
     }
 }
 
-const SPANS: [AttributeColumn; 15] = [
+const SPANS: [AttributeColumn; 17] = [
     renamed("http_response_status_code", "http.response.status_code", "http.status_code"),
     renamed("http_request_method", "http.request.method", "http.method"),
     always("http_route", "http.route"),
@@ -41,6 +43,8 @@ const SPANS: [AttributeColumn; 15] = [
     // What it was called before is another thing on a server's span.
     always("server_address", "server.address"),
     always("error_type", "error.type"),
+    named("request_wire_bytes", "http.request.body.size", "request_size_attribute"),
+    named("response_wire_bytes", "http.response.body.size", "response_size_attribute"),
 ];
 
 const SPAN_EVENTS: [AttributeColumn; 3] = [
@@ -50,7 +54,15 @@ const SPAN_EVENTS: [AttributeColumn; 3] = [
 ];
 
 const fn always(column: &'static str, attribute: &'static str) -> AttributeColumn {
-    AttributeColumn { column, attribute, older: None }
+    AttributeColumn { column, attribute, older: None, named_by: None }
+}
+
+const fn named(
+    column: &'static str,
+    attribute: &'static str,
+    named_by: &'static str,
+) -> AttributeColumn {
+    AttributeColumn { column, attribute, older: None, named_by: Some(named_by) }
 }
 
 const fn renamed(
@@ -58,5 +70,5 @@ const fn renamed(
     attribute: &'static str,
     older: &'static str,
 ) -> AttributeColumn {
-    AttributeColumn { column, attribute, older: Some(older) }
+    AttributeColumn { column, attribute, older: Some(older), named_by: None }
 }

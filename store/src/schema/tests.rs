@@ -13,7 +13,7 @@ fn every_table_ends_with_its_partition_and_sorts_by_its_own_columns() {
         unique.sort_unstable();
         unique.dedup();
         assert_eq!(unique.len(), names.len(), "{} repeats a column", table.name());
-        assert_eq!(Table::from_name(table.name()), Some(table));
+        assert_eq!(Table::from_folder(table.folder()), Some(table));
     }
 }
 

@@ -1,4 +1,4 @@
-//! Spans, their events, and the bodies that they report.
+//! Spans with the bodies that they report, and their events.
 
 use super::Kind::{Attributes, Int, Links, Text, Time, TraceId};
 use super::{DATE, Definition, column, optional};
@@ -89,6 +89,24 @@ pub(super) const SPANS: Definition = Definition {
             "`server.address`, or the older `net.peer.name` of a client span.",
         ),
         optional("error_type", Text, "`error.type`."),
+        optional(
+            "request_wire_bytes",
+            Int,
+            "Size of the request's body as transferred (`http.request.body.size` and its kin; of an rpc the sum of its messages), of spans that are one side of a call.",
+        ),
+        optional(
+            "request_uncompressed_bytes",
+            Int,
+            "The same before compression, where the sender says so.",
+        ),
+        optional(
+            "request_size_attribute",
+            Text,
+            "Attribute that carried the size; `rpc.message.*` and `message.*` are of events.",
+        ),
+        optional("response_wire_bytes", Int, "Size of the response's body as transferred."),
+        optional("response_uncompressed_bytes", Int, "The same before compression."),
+        optional("response_size_attribute", Text, "Attribute that carried the size."),
         column(
             "span_id",
             Int,
@@ -142,8 +160,9 @@ pub(super) const SPAN_EVENTS: Definition = Definition {
     ],
 };
 
-pub(super) const PAYLOAD_SIZES: Definition = Definition {
-    name: "payload_sizes",
+/// What spans say themselves now.
+pub(super) const FORMER_PAYLOAD_SIZES: Definition = Definition {
+    name: "former_payload_sizes",
     row: "one observed body, as one side of the call reported it",
     sort: &["time"],
     columns: &[

@@ -1,16 +1,18 @@
 //! Files from elsewhere, straight into the tables: they can be read again, so they need no log.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 
-use super::commit::{CommitStep, Writers, table_error};
+use super::commit::{CommitStep, TableWriter, Writers, table_error};
 use super::prepare::{Rows, derived, derived_of_stored, stored_rows};
 use super::state::SharedState;
 use super::{Core, check_columns, check_rows};
 use crate::batch::TableBatch;
 use crate::blocking;
+use crate::delta::TableHandle;
 use crate::error::StoreError;
 use crate::schema::Table;
 
@@ -109,6 +111,9 @@ impl Core {
         self.resolve_doubts(&mut writers).await?;
         let is_finished = is_finished(&writers, source).await?;
         let concerned = rows.concerned();
+        for table in concerned.iter().filter(|table| table.is_former()) {
+            self.make_former(&mut writers, *table).await?;
+        }
         let mut lacking = BTreeSet::new();
         for table in concerned.iter().filter(|_| !is_finished) {
             let Some(writer) = writers.get(table) else { continue };
@@ -127,6 +132,15 @@ impl Core {
             self.add(&mut writers, mark, (source, FINISHED)).await?;
         }
         Ok(ImportOutcome { added, skipped })
+    }
+
+    /// Rows that an earlier build exported have a table again.
+    async fn make_former(&self, writers: &mut Writers, table: Table) -> Result<(), StoreError> {
+        if let Entry::Vacant(vacant) = writers.entry(table) {
+            let made = TableHandle::open_or_create(&self.folder.table(table), table).await;
+            vacant.insert(TableWriter::new(made.map_err(table_error("open", table))?));
+        }
+        Ok(())
     }
 
     async fn add(

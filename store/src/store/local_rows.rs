@@ -49,7 +49,7 @@ pub(crate) fn decode(payload: &Bytes) -> Result<Vec<TableBatch>, DecodeFailure> 
         let name_bytes = take(&mut rest, 1)?.get_u8();
         let name = take(&mut rest, name_bytes.into())?;
         let name = std::str::from_utf8(&name).map_err(failure)?;
-        let table = Table::from_name(name)
+        let table = Table::from_folder(name)
             .ok_or_else(|| DecodeFailure(format!("there is no table {name:?}")))?;
         let stream_bytes = take(&mut rest, 4)?.get_u32_le();
         let stream = take(&mut rest, stream_bytes as usize)?;

@@ -106,12 +106,19 @@ fn writers(tables: BTreeMap<Table, TableHandle>, state: &mut State) -> Writers {
     writers
 }
 
-/// Opens all tables at once, creating the missing ones.
+/// Opens all tables at once, creating the missing ones that this version fills.
 async fn open_tables(folder: &DataFolder) -> Result<BTreeMap<Table, TableHandle>, StoreError> {
     let mut opening = JoinSet::new();
     for table in Table::ALL {
         let place = folder.table(table);
-        opening.spawn(async move { (table, TableHandle::open_or_create(&place, table).await) });
+        opening.spawn(async move {
+            let opened = if table.is_former() {
+                TableHandle::open_existing(&place, table).await
+            } else {
+                TableHandle::open_or_create(&place, table).await.map(Some)
+            };
+            (table, opened)
+        });
     }
     gather(opening).await
 }
@@ -123,26 +130,20 @@ pub(crate) async fn open_existing(
     let mut opening = JoinSet::new();
     for table in Table::ALL {
         let place = folder.table(table);
-        opening.spawn(async move {
-            let opened = match TableHandle::exists(&place, table).await {
-                Ok(true) => TableHandle::open(&place, table).await.map(Some),
-                Ok(false) => Ok(None),
-                Err(error) => Err(error),
-            };
-            (table, opened)
-        });
+        opening.spawn(async move { (table, TableHandle::open_existing(&place, table).await) });
     }
-    let tables = gather(opening).await?;
-    Ok(tables.into_iter().filter_map(|(table, handle)| Some((table, handle?))).collect())
+    gather(opening).await
 }
 
-async fn gather<T: 'static>(
-    mut opening: JoinSet<(Table, Result<T, TableError>)>,
-) -> Result<BTreeMap<Table, T>, StoreError> {
+/// The tables that are there.
+async fn gather(
+    mut opening: JoinSet<(Table, Result<Option<TableHandle>, TableError>)>,
+) -> Result<BTreeMap<Table, TableHandle>, StoreError> {
     let mut tables = BTreeMap::new();
     while let Some(opened) = opening.join_next().await {
         let (table, opened) = opened.map_err(|_panic| StoreError::Stopped("opening a table"))?;
-        tables.insert(table, opened.map_err(table_error("open", table))?);
+        let handle = opened.map_err(table_error("open", table))?;
+        tables.extend(handle.map(|handle| (table, handle)));
     }
     Ok(tables)
 }

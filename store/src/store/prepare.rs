@@ -48,7 +48,7 @@ impl Passed {
 pub(crate) fn derived(batch: &TableBatch) -> &'static [Table] {
     match batch.table {
         Table::Spans => &[Table::OperationMinutes, Table::EdgeMinutes],
-        Table::PayloadSizes => &[Table::EdgeMinutes],
+        Table::FormerPayloadSizes => &[Table::EdgeMinutes],
         // The functions say which families a sample counts for.
         Table::ProfileSamples | Table::ProfileStackFrames => &[Table::ProfileMinutes],
         Table::MetricHistograms if rollup::has_sizes(&batch.rows) => &[Table::EdgeMinutes],
@@ -160,18 +160,14 @@ pub(crate) fn stored_rows(
 /// The tables that get rows from [`stored_rows`] beside their own. Sizes of metrics come as minutes.
 pub(crate) fn derived_of_stored(batch: &TableBatch) -> &'static [Table] {
     match batch.table {
-        Table::Spans | Table::PayloadSizes | Table::ProfileSamples => derived(batch),
+        Table::Spans | Table::FormerPayloadSizes | Table::ProfileSamples => derived(batch),
         _ => &[],
     }
 }
 
 /// Rows with what the index knows filled in.
 fn completed(index: &TraceIndex, batch: &TableBatch) -> RecordBatch {
-    match batch.table {
-        Table::Spans => index.enrich_spans(&batch.rows),
-        Table::PayloadSizes => index.enrich_payload_sizes(&batch.rows),
-        _ => batch.rows.clone(),
-    }
+    if batch.table == Table::Spans { index.enrich_spans(&batch.rows) } else { batch.rows.clone() }
 }
 
 /// Every stack once a day.
@@ -197,7 +193,7 @@ struct Sorter {
     rows: Rows,
     operation_spans: Vec<RecordBatch>,
     edge_spans: Vec<RecordBatch>,
-    edge_payload_sizes: Vec<RecordBatch>,
+    edge_former_sizes: Vec<RecordBatch>,
     /// Rows of `edge_minutes` already.
     size_minutes: Vec<RecordBatch>,
     profile_samples: Vec<RecordBatch>,
@@ -223,8 +219,8 @@ impl Sorter {
         if table == Table::Spans && lacks(Table::EdgeMinutes) {
             self.edge_spans.push(rows.clone());
         }
-        if table == Table::PayloadSizes && lacks(Table::EdgeMinutes) {
-            self.edge_payload_sizes.push(rows.clone());
+        if table == Table::FormerPayloadSizes && lacks(Table::EdgeMinutes) {
+            self.edge_former_sizes.push(rows.clone());
         }
         if table == Table::ProfileSamples && lacks(Table::ProfileMinutes) {
             self.profile_samples.push(rows.clone());
@@ -244,9 +240,9 @@ impl Sorter {
             let rows = rollup::operation_minutes(&self.operation_spans);
             add(Table::OperationMinutes, non_empty(rows));
         }
-        let has_calls = !self.edge_spans.is_empty() || !self.edge_payload_sizes.is_empty();
+        let has_calls = !self.edge_spans.is_empty() || !self.edge_former_sizes.is_empty();
         if has_calls || !self.size_minutes.is_empty() {
-            let rows = rollup::edge_minutes(&self.edge_spans, &self.edge_payload_sizes);
+            let rows = rollup::edge_minutes(&self.edge_spans, &self.edge_former_sizes);
             let mut edges = non_empty(rows);
             edges.extend(non_empty(merged(Table::EdgeMinutes, &self.size_minutes)?));
             add(Table::EdgeMinutes, edges);

@@ -152,7 +152,8 @@ impl Core {
         table: Table,
         now: UnixNanos,
     ) -> Result<Option<TableUpkeep>, StoreError> {
-        if !self.has_lease(table, now).await? {
+        let is_there = !table.is_former() || self.writers.lock().await.contains_key(&table);
+        if !is_there || !self.has_lease(table, now).await? {
             return Ok(None);
         }
         let (tables, options) = (self.folder.tables(), &self.options.maintenance);

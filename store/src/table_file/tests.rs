@@ -90,13 +90,13 @@ fn columns_of_later_versions_are_null_and_others_are_refused() {
 #[test]
 fn columns_of_earlier_versions_are_passed_over() {
     let traces: ArrayRef = Arc::new(BinaryArray::from_vec(vec![&[7; 16], &[8; 16]]));
-    let sizes = testing::rows(Table::PayloadSizes, 2, &[("trace_id", traces)]);
+    let sizes = testing::rows(Table::FormerPayloadSizes, 2, &[("trace_id", traces)]);
     let mut fields = sizes.schema().fields().to_vec();
     fields.push(Arc::new(arrow::datatypes::Field::new("parent_span_id", DataType::Int64, true)));
     let parents: ArrayRef = Arc::new(Int64Array::from(vec![Some(42), None]));
     let columns = [sizes.columns(), &[parents]].concat();
     let wider = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns).unwrap();
-    assert_eq!(read(foreign(&wider), Table::PayloadSizes).unwrap(), [sizes]);
+    assert_eq!(read(foreign(&wider), Table::FormerPayloadSizes).unwrap(), [sizes]);
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn order(table: Table) -> &'static str {
     match table {
         Table::Spans => "start_unix_nano, trace_id, span_id, service_name, span_name",
         Table::SpanEvents => "time_unix_nano, trace_id, span_id, event_name",
-        Table::PayloadSizes => "time_unix_nano, trace_id, span_id, direction",
+        Table::FormerPayloadSizes => "time_unix_nano, trace_id, span_id, direction",
         Table::Profiles => "time_unix_nano, service_name, profile_id",
         Table::ProfileSamples => {
             "time_unix_nano, profile_id, sample_type, stack_id, span_id, trace_id, value"

@@ -56,7 +56,7 @@ impl<'a> TableFiles<'a> {
     fn begin(&mut self) -> anyhow::Result<(String, TableFileWriter<Hashed>)> {
         self.number += 1;
         let part = if self.rows == Rows::Alone { "alone" } else { "part" };
-        let name = format!("{}/{part}-{:05}.parquet", self.table.name(), self.number);
+        let name = format!("{}/{part}-{:05}.parquet", self.table.folder(), self.number);
         let output = Hashed { file: self.draft.create(&name)?, hash: Sha256::new() };
         Ok((name, TableFileWriter::create(output, self.table)?))
     }
@@ -70,7 +70,7 @@ impl<'a> TableFiles<'a> {
         file.sync_all().with_context(failed)?;
         self.draft.add(Written {
             records,
-            of: self.table.name(),
+            of: self.table.folder(),
             sha256: Some(hexadecimal(hash.finalize())),
             derived: (self.rows == Rows::Derived).then_some(true),
             name,

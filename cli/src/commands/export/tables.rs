@@ -96,7 +96,7 @@ fn has_rows(table: Table, slice: Range) -> String {
         Table::EdgeMinutes => format!(
             "coalesce(source, 'spans') <> 'metrics' AND (time IN ({}) OR time IN ({}))",
             of(Table::Spans),
-            of(Table::PayloadSizes)
+            of(Table::FormerPayloadSizes)
         ),
         _ => format!("time IN ({})", of(Table::Spans)),
     }

@@ -151,7 +151,7 @@ fn listed(folder: &Path, files: Vec<Listed>) -> anyhow::Result<Tables> {
     let mut found = Vec::new();
     for Listed { name, records, of, sha256, derived } in files {
         ensure!(names.insert(name.clone()), "`{MANIFEST}` lists `{name}` twice");
-        let table = Table::from_name(&of)
+        let table = Table::from_folder(&of)
             .with_context(|| format!("`{name}` is of a table `{of}`, which there is not"))
             .hint("import it with the version that exported it")?;
         let path = beside(folder, &name)?;

@@ -170,7 +170,7 @@ fn a_bad_folder_is_refused_and_nothing_of_it_is_taken() {
         let data = place.path("copy");
         upriver(&["import", text(&bad), "--data", text(&data)]).failed(expected);
         for table in Table::ALL.into_iter().filter(|_| data.is_dir()) {
-            let count = format!("SELECT count(*) AS n FROM {}", table.name());
+            let count = format!("SELECT count(*) AS n FROM {}", table.folder());
             assert_eq!(rows(&data, &count)[0]["n"], 0, "{expected:?}: {}", table.name());
         }
     }

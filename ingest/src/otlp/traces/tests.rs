@@ -203,7 +203,8 @@ fn current_names_win_over_older_ones_in_any_order() {
 #[test]
 fn what_a_column_says_is_not_in_the_map_again() {
     for known in Table::Spans.attribute_columns() {
-        let value = if known.column == "http_response_status_code" { "7" } else { "v" };
+        let is_number = known.column == "http_response_status_code" || known.named_by.is_some();
+        let value = if is_number { "7" } else { "v" };
         let columns = [known.column, "attributes"];
         let row = spans(&[], span(3, &[(known.attribute, value), ("k", "x")]), &columns);
         assert_eq!(row, format!("{value} | {{k: x}}"), "{known:?}");
@@ -221,6 +222,30 @@ fn what_a_column_says_is_not_in_the_map_again() {
     let odd = [("http.route", "12"), ("http.response.status_code", "2xx")];
     let row = "12 | ∅ | {http.route: 12, http.response.status_code: 2xx}";
     assert_eq!(spans(&[], span(3, &odd), &columns), row);
+    // A size that another attribute may have said, or that is of no call.
+    let columns = ["response_wire_bytes", "response_size_attribute", "attributes"];
+    let (now, header) = ("http.response.body.size", "http.response.header.content-length");
+    for (kind, sent, row) in [
+        (
+            3,
+            &[(header, "8"), (now, "7")][..],
+            "7 | http.response.body.size | {http.response.header.content-length: 8}",
+        ),
+        (
+            3,
+            &[(header, "8")],
+            "8 | http.response.header.content-length | {http.response.header.content-length: 8}",
+        ),
+        (
+            3,
+            &[(now, "many"), (header, "8")],
+            "8 | http.response.header.content-length | {http.response.body.size: many, http.response.header.content-length: 8}",
+        ),
+        (3, &[(now, "-7")], "∅ | ∅ | {http.response.body.size: -7}"),
+        (1, &[(now, "7")], "∅ | ∅ | {http.response.body.size: 7}"),
+    ] {
+        assert_eq!(spans(&[], span(kind, sent), &columns), row, "{kind} {sent:?}");
+    }
 }
 
 #[test]
@@ -318,19 +343,22 @@ fn events_become_rows() {
     assert_eq!((decoded.accepted, decoded.rejected), (1, 0));
 }
 
-const PAYLOAD_COLUMNS: [&str; 8] = [
-    "client_service",
-    "server_service",
-    "operation",
-    "direction",
-    "reporter",
-    "wire_bytes",
-    "uncompressed_bytes",
-    "source_attribute",
-];
+/// Direction, bytes as transferred and before compression, and the attribute: of the bodies of each span.
+fn bodies(decoded: &Decoded) -> Vec<String> {
+    let of = |direction: &str| {
+        let columns = ["wire_bytes", "uncompressed_bytes", "size_attribute"];
+        let columns = columns.map(|column| format!("{direction}_{column}"));
+        cells(decoded, Table::Spans, &columns.each_ref().map(String::as_str))
+            .into_iter()
+            .map(|size| format!("{direction} | {size}"))
+            .collect::<Vec<_>>()
+    };
+    let both = of("request").into_iter().zip(of("response")).flat_map(|(a, b)| [a, b]);
+    both.filter(|body| !body.ends_with("∅ | ∅ | ∅")).collect()
+}
 
 #[test]
-fn sizes_become_payload_rows() {
+fn sizes_become_columns() {
     let http =
         [("http.request.method", "GET"), ("http.route", "/i"), ("server.address", "inv.local")];
     for (kind, sizes, expected) in [
@@ -338,8 +366,8 @@ fn sizes_become_payload_rows() {
             2,
             &[("http.response.body.size", "8192"), ("http.request.body.size", "17")][..],
             &[
-                "∅ | me | GET /i | request | server | 17 | ∅ | http.request.body.size",
-                "∅ | me | GET /i | response | server | 8192 | ∅ | http.response.body.size",
+                "request | 17 | ∅ | http.request.body.size",
+                "response | 8192 | ∅ | http.response.body.size",
             ][..],
         ),
         (
@@ -350,26 +378,22 @@ fn sizes_become_payload_rows() {
                 ("http.response.header.content_length", "11"),
                 ("service.peer.name", "inventory"),
             ],
-            &[
-                "me | inventory | GET /i | response | client | 10 | 80 | http.response_content_length",
-            ],
+            &["response | 10 | 80 | http.response_content_length"],
         ),
         (
             3,
             &[("http.request_content_length_uncompressed", "5")],
-            &[
-                "me | inv.local | GET /i | request | client | ∅ | 5 | http.request_content_length_uncompressed",
-            ],
+            &["request | ∅ | 5 | http.request_content_length_uncompressed"],
         ),
         (
             4,
             &[("messaging.message.body.size", "99")],
-            &["me | inv.local | GET /i | request | client | 99 | ∅ | messaging.message.body.size"],
+            &["request | 99 | ∅ | messaging.message.body.size"],
         ),
         (
             5,
             &[("messaging.message.payload_size_bytes", "98")],
-            &["∅ | me | GET /i | request | server | 98 | ∅ | messaging.message.payload_size_bytes"],
+            &["request | 98 | ∅ | messaging.message.payload_size_bytes"],
         ),
         (1, &[("http.response.body.size", "8192")], &[]),
         (2, &[("http.response.body.size", "-1"), ("http.request.body.size", "many")], &[]),
@@ -377,8 +401,7 @@ fn sizes_become_payload_rows() {
         let pairs = [&http[..], sizes].concat();
         let decoded =
             decode(&request(&[("service.name", "me")], vec![span(kind, &pairs)])).unwrap();
-        let rows = cells(&decoded, Table::PayloadSizes, &PAYLOAD_COLUMNS);
-        assert_eq!(rows, expected, "{kind} {sizes:?}");
+        assert_eq!(bodies(&decoded), expected, "{kind} {sizes:?}");
     }
 }
 
@@ -412,8 +435,7 @@ fn less_exact_sizes_count_where_nothing_better_is_there() {
         ),
     ] {
         let decoded = decode(&request(&[], vec![span(kind, sizes)])).unwrap();
-        let columns = ["direction", "wire_bytes", "uncompressed_bytes", "source_attribute"];
-        assert_eq!(cells(&decoded, Table::PayloadSizes, &columns), expected, "{sizes:?}");
+        assert_eq!(bodies(&decoded), expected, "{sizes:?}");
     }
 }
 
@@ -441,9 +463,7 @@ fn call(kind: i32, name: &str, messages: &[Sent<'_>]) -> ProtoSpan {
 }
 
 fn sizes_of(call: ProtoSpan) -> Vec<String> {
-    let decoded = decode(&request(&[], vec![call])).unwrap();
-    let columns = ["direction", "wire_bytes", "uncompressed_bytes", "source_attribute"];
-    cells(&decoded, Table::PayloadSizes, &columns)
+    bodies(&decode(&request(&[], vec![call])).unwrap())
 }
 
 #[test]
