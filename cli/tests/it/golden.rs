@@ -46,7 +46,10 @@ fn contents(data: &Path, known: Option<&Map<String, Value>>) -> Map<String, Valu
         let has_column = |column: &str| is_known(&format!("{column}_count"));
         (table.folder().to_owned(), figures_of(data, table, has_column))
     };
-    let is_there = |table: &Table| known.is_none_or(|known| known.contains_key(table.folder()));
+    let is_there = |table: &Table| match known {
+        Some(known) => known.contains_key(table.folder()),
+        None => !table.is_former(),
+    };
     Table::ALL.into_iter().filter(is_there).map(table).collect()
 }
 
@@ -86,7 +89,7 @@ async fn make(format: &str) {
         send_all(&half(is_first).collect::<Vec<_>>(), &serve).await;
         serve.end(end);
     }
-    for table in Table::ALL {
+    for table in Table::ALL.into_iter().filter(|table| !table.is_former()) {
         // Where a table was made is said in its first entry, and nowhere used.
         let log = data.join("default").join(table.folder()).join("_delta_log");
         for entry in fs::read_dir(log).unwrap().map(|entry| entry.unwrap().path()) {
