@@ -193,6 +193,12 @@ def span_of(row):
     attributes = json.loads(attributes) if isinstance(attributes, str) else attributes
     span = {name: number_of(value) for name, value in row.items()}
     span |= {key.replace(".", "_"): number_of(value) for key, value in attributes.items()}
+    for body in ("request", "response"):
+        # The attribute that said a body's size is a column of the size.
+        if attribute := row[f"{body}_size_attribute"]:
+            wire, uncompressed = row[f"{body}_wire_bytes"], row[f"{body}_uncompressed_bytes"]
+            size = wire if wire is not None else uncompressed
+            span[attribute.replace(".", "_")] = number_of(size)
     span["timestamp"] = row["start_unix_nano"]
     span["span_kind"] = kinds.index(row["span_kind"])
     span["status_code"] = ["UNSET", "OK", "ERROR"].index(row["status_code"])
