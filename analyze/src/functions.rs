@@ -12,6 +12,7 @@ mod hist_quantile;
 mod hist_quantiles;
 mod histogram_aggregate;
 mod histogram_buckets;
+mod histogram_of;
 mod histogram_quantile;
 mod limited;
 mod series;
@@ -34,10 +35,11 @@ fn aggregates() -> [AggregateUDF; 5] {
     ]
 }
 
-fn scalars() -> [ScalarUDF; 5] {
+fn scalars() -> [ScalarUDF; 6] {
     [
         histogram_buckets::histogram_buckets(),
         histogram_quantile::histogram_quantile(),
+        histogram_of(),
         trace_hex::trace_hex(),
         span_hex::span_hex(),
         deploy_id::deploy_id(),
@@ -63,4 +65,5 @@ pub(crate) fn register(registry: &mut dyn FunctionRegistry) -> Result<()> {
 }
 
 pub(crate) use hist_quantiles::hist_quantiles;
+pub(crate) use histogram_of::histogram_of;
 pub(crate) use series::LimitedSeries;

@@ -149,7 +149,7 @@ impl Session {
     ) -> Result<Self, QueryError> {
         let tables: Arc<dyn SchemaProvider> = Arc::new(MemorySchemaProvider::new());
         for table in Table::ALL {
-            let provider = StoreTable::new(table, snapshot.table(table), runtime.environment())?;
+            let provider = StoreTable::new(table, snapshot, runtime.environment())?;
             tables.register_table(table.name().to_owned(), Arc::new(provider))?;
         }
         let state = state(options, runtime, &tables)?;

@@ -1,12 +1,13 @@
 //! A table of the store as DataFusion sees it: committed Parquet files and rows in memory.
 //!
 //! A scan is `UnionExec[DataSourceExec(ParquetSource), DataSourceExec(memory)]`, either side alone
-//! where the other is empty. The Parquet side is DataFusion's own node over plain files, so a plan of
+//! where the other is empty; tables of minutes add those that are not stored ([`minutes`]). The Parquet side is DataFusion's own node over plain files, so a plan of
 //! it can be sent to another process; no node of ours is in it.
 
 mod files;
 mod hot;
 mod lookup;
+mod minutes;
 mod page_cache;
 mod pruning;
 mod reader;
@@ -26,7 +27,9 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::union::UnionExec;
 use upriver_store::schema::Table;
-use upriver_store::snapshot::TableSnapshot;
+use upriver_store::snapshot::{Snapshot, TableSnapshot};
+
+use self::minutes::UnstoredMinutes;
 
 /// One table of one snapshot.
 #[derive(Debug)]
@@ -34,6 +37,7 @@ pub(crate) struct StoreTable {
     schema: SchemaRef,
     snapshot: TableSnapshot,
     files: Option<FileLocation>,
+    unstored: Option<UnstoredMinutes>,
 }
 
 /// Where a table's files are: a store of the runtime, the table's folder in it, and what the store is on this
@@ -47,10 +51,19 @@ struct FileLocation {
 
 impl StoreTable {
     /// The table, its place made known to the runtime if it has files.
-    pub(crate) fn new(table: Table, snapshot: TableSnapshot, runtime: &RuntimeEnv) -> Result<Self> {
+    pub(crate) fn new(table: Table, snapshot: &Snapshot, runtime: &RuntimeEnv) -> Result<Self> {
+        let mut opened = Self::of(table, snapshot.table(table), runtime)?;
+        let spans = &snapshot.table(Table::Spans);
+        let open = |spans| Self::of(Table::Spans, spans, runtime);
+        opened.unstored = UnstoredMinutes::of(table, spans, open)?;
+        Ok(opened)
+    }
+
+    fn of(table: Table, snapshot: TableSnapshot, runtime: &RuntimeEnv) -> Result<Self> {
         let place = snapshot.place.as_ref().filter(|_| !snapshot.files.is_empty());
         let files = place.map(|place| files::locate(place, table, runtime)).transpose()?;
-        Ok(Self { schema: Arc::new(query_schema(&table.schema())), snapshot, files })
+        let schema = Arc::new(query_schema(&table.schema()));
+        Ok(Self { schema, snapshot, files, unstored: None })
     }
 }
 
@@ -88,16 +101,25 @@ impl TableProvider for StoreTable {
             }
             None => None,
         };
+        let unstored = match &self.unstored {
+            Some(minutes) => minutes.scan(&self.schema, &request).await?,
+            None => None,
+        };
         let in_memory = hot::scan(&self.schema, &self.snapshot.hot, &request)?;
-        match (committed, in_memory) {
-            (Some(committed), Some(in_memory)) => UnionExec::try_new(vec![committed, in_memory]),
-            (Some(one), None) | (None, Some(one)) => Ok(one),
-            (None, None) => Ok(Arc::new(EmptyExec::new(Arc::new(self.schema.project(columns)?)))),
+        let mut arms: Vec<_> = [committed, unstored, in_memory].into_iter().flatten().collect();
+        match (arms.pop(), arms.is_empty()) {
+            (None, _) => Ok(Arc::new(EmptyExec::new(Arc::new(self.schema.project(columns)?)))),
+            (Some(only), true) => Ok(only),
+            (Some(last), false) => {
+                arms.push(last);
+                UnionExec::try_new(arms)
+            }
         }
     }
 }
 
 /// What a scan is asked for.
+#[derive(Clone, Copy)]
 struct ScanRequest<'a> {
     state: &'a dyn Session,
     columns: &'a [usize],

@@ -20,7 +20,7 @@ use std::time::Duration;
 use upriver_analyze::SessionOptions;
 use upriver_ingest::server::{AccessOptions, DeploySecrets, Limits, WebhookSecret};
 use upriver_store::faults::UnknownFault;
-use upriver_store::store::{Compression, Durability, StoreOptions};
+use upriver_store::store::{Compression, Durability, StoreOptions, StoredMinutes};
 
 pub(crate) use access::{MemoryMark, TlsSettings, TlsVersion};
 pub(crate) use error::ConfigError;
@@ -187,12 +187,13 @@ macro_rules! place {
 }
 
 /// Settings that the environment may give, besides the ones that are flags too.
-const ENVIRONMENT: [(&str, PlaceOf); 15] = [
+const ENVIRONMENT: [(&str, PlaceOf); 16] = [
     ("UPRIVER_OTLP_GRPC_INSECURE", |f| place!(f, receivers.otlp.protocols.grpc => insecure)),
     ("UPRIVER_OTLP_HTTP_INSECURE", |f| place!(f, receivers.otlp.protocols.http => insecure)),
     ("UPRIVER_API_INSECURE", |f| place!(f, api => insecure)),
     ("UPRIVER_DURABILITY", |f| place!(f, storage => durability)),
     ("UPRIVER_WAL_COMPRESSION", |f| place!(f, storage => wal_compression)),
+    ("UPRIVER_MINUTES", |f| place!(f, storage => minutes)),
     ("UPRIVER_COMMIT_INTERVAL", |f| place!(f, storage => commit_interval)),
     ("UPRIVER_SETTLE", |f| place!(f, storage => settle)),
     ("UPRIVER_HOT_MEMORY", |f| place!(f, storage => hot_memory)),
@@ -349,6 +350,8 @@ impl Reader<'_> {
         self.set("storage.durability", durability_given, durability, &mut store.durability)?;
         let packed = storage.wal_compression.as_ref();
         self.set("storage.wal_compression", packed, compression, &mut store.wal_compression)?;
+        let minutes = storage.minutes.as_ref();
+        self.set("storage.minutes", minutes, stored_minutes, &mut store.minutes)?;
         let interval = storage.commit_interval.as_ref();
         self.set(
             "storage.commit_interval",
@@ -491,6 +494,14 @@ fn durability(text: &str) -> Result<Durability, String> {
         "fsync" => Ok(Durability::Fsync),
         "none" => Ok(Durability::None),
         _ => Err(format!("{text:?} is not known; use fsync, interval:100ms or none")),
+    }
+}
+
+fn stored_minutes(text: &str) -> Result<StoredMinutes, String> {
+    match text {
+        "all" => Ok(StoredMinutes::All),
+        "dense" => Ok(StoredMinutes::Dense),
+        _ => Err(format!("{text:?} is not known; use dense or all")),
     }
 }
 

@@ -134,12 +134,13 @@ fn groups<'a>(
     files: impl Iterator<Item = &'a DataFile>,
     selection: Selection,
 ) -> Vec<Vec<DataFile>> {
-    let mut by_date = BTreeMap::<i32, Vec<&DataFile>>::new();
+    // A file with minutes and one without stay apart: it is said of a whole file.
+    let mut by_kind = BTreeMap::<(i32, bool), Vec<&DataFile>>::new();
     for file in files.filter(|file| bytes(file) < COMPACTED_FILE_BYTES) {
-        by_date.entry(file.date).or_default().push(file);
+        by_kind.entry((file.date, file.without_minutes)).or_default().push(file);
     }
     let mut groups = Vec::new();
-    for mut candidates in by_date.into_values() {
+    for mut candidates in by_kind.into_values() {
         candidates.sort_by(|a, b| (a.size_bytes, &a.path).cmp(&(b.size_bytes, &b.path)));
         let mut group = Vec::<DataFile>::new();
         let mut group_bytes = 0;
@@ -189,7 +190,7 @@ fn rewrite(
     is_wanted: &Weak<()>,
 ) -> Result<Vec<WrittenFile>, WriteError> {
     let Some((first, _)) = inputs.first() else { return Ok(Vec::new()) };
-    let date = first.date;
+    let (date, without_minutes) = (first.date, first.without_minutes);
     // Retention goes by when rows came, so the age of the newest is kept.
     let written_unix_ms = inputs.iter().map(|(file, _)| file.written_unix_ms).max().unwrap_or(0);
     let mut written = if table.is_rollup() {
@@ -199,6 +200,7 @@ fn rewrite(
     };
     for file in &mut written {
         file.data.written_unix_ms = written_unix_ms;
+        file.data.without_minutes = without_minutes;
     }
     Ok(written)
 }
@@ -280,6 +282,7 @@ mod tests {
             date: 1,
             written_unix_ms: 0,
             committed_as: None,
+            without_minutes: false,
             statistics: Arc::default(),
         };
         let files: Vec<_> = sizes.iter().enumerate().map(file).collect();

@@ -18,7 +18,7 @@ use arrow::array::RecordBatch;
 use chrono::TimeDelta;
 use deltalake_core::kernel::engine::arrow_conversion::TryIntoKernel;
 use deltalake_core::kernel::transaction::{CommitBuilder, CommitProperties};
-use deltalake_core::kernel::{Action, Add, LogicalFileView, StructField, StructType, Transaction};
+use deltalake_core::kernel::{Action, Add, StructField, StructType, Transaction};
 use deltalake_core::logstore::{LogStoreRef, StorageConfig, default_logstore};
 use deltalake_core::operations::create::CreateBuilder;
 use deltalake_core::operations::vacuum::{Clock, VacuumMode};
@@ -311,6 +311,19 @@ impl TableHandle {
         self.commit_change(Change { actions, operation, removed, written }, &once).await
     }
 
+    /// Says other things of files that stay as they are.
+    pub(crate) async fn describe(&mut self, files: Vec<DataFile>) -> Result<(), TableError> {
+        let described = |data| WrittenFile::in_place(self.table, data);
+        let written: Vec<_> = files.into_iter().map(described).collect();
+        let actions = written.iter().map(|file| Action::Add(add_action(file, false))).collect();
+        let removed = written.iter().map(|file| file.data.path.clone()).collect();
+        let operation =
+            DeltaOperation::Optimize { predicate: None, target_size: COMPACTED_FILE_BYTES };
+        let once = self.upkeep_transaction();
+        let removed = Some(&removed);
+        self.commit_change(Change { actions, operation, removed, written }, &once).await
+    }
+
     /// Delta lets two commits remove the same file where the rows stay: then the rows that took its
     /// place would be there twice. Of two commits with a transaction of the same name, which read the
     /// same version, the second is refused.
@@ -493,13 +506,16 @@ fn list_files(handle: &DeltaTable, table: Table) -> Result<Vec<DataFile>, TableE
     let files = log.iter().map(|view| {
         let (rows, statistics) = statistics::from_json(view.stats().as_deref().unwrap_or("{}"));
         let partition = view.partition_values_map().remove("date").flatten();
+        #[expect(deprecated, reason = "the only way to a file's tags")]
+        let tags = view.add_action().tags.unwrap_or_default();
         DataFile {
             path: view.path().into_owned(),
             size_bytes: u64::try_from(view.size()).unwrap_or(0),
             rows,
             date: partition.as_deref().and_then(statistics::date_from_text).unwrap_or(0),
             written_unix_ms: view.modification_time(),
-            committed_as: committed_as(&view),
+            committed_as: committed_as(&tags),
+            without_minutes: tag(&tags, MINUTES_TAG) == Some(NO_MINUTES),
             statistics: Arc::new(statistics),
         }
     });
@@ -511,20 +527,33 @@ fn list_files(handle: &DeltaTable, table: Table) -> Result<Vec<DataFile>, TableE
 /// The tags of a file that came straight from a commit: whose it was, and up to which sequence.
 const SOURCE_TAG: &str = "upriver.source";
 const VERSION_TAG: &str = "upriver.version";
+/// The tag of a file of spans that are in no table of minutes.
+const MINUTES_TAG: &str = "upriver.minutes";
+const NO_MINUTES: &str = "none";
 
-fn committed_as(view: &LogicalFileView) -> Option<SourceVersion> {
-    #[expect(deprecated, reason = "the only way to a file's tags")]
-    let tags = view.add_action().tags?;
-    let tag = |name: &str| tags.get(name).cloned().flatten();
-    Some((tag(SOURCE_TAG)?, tag(VERSION_TAG)?.parse().ok()?))
+/// What the log says of a file beside what Delta knows.
+type Tags = HashMap<String, Option<String>>;
+
+fn tag<'a>(tags: &'a Tags, name: &str) -> Option<&'a str> {
+    tags.get(name)?.as_deref()
+}
+
+fn committed_as(tags: &Tags) -> Option<SourceVersion> {
+    Some((tag(tags, SOURCE_TAG)?.to_owned(), tag(tags, VERSION_TAG)?.parse().ok()?))
+}
+
+fn tags_of(file: &DataFile) -> Option<Tags> {
+    let source = file.committed_as.iter().flat_map(|(source, version)| {
+        [(SOURCE_TAG, source.clone()), (VERSION_TAG, version.to_string())]
+    });
+    let minutes = file.without_minutes.then(|| (MINUTES_TAG, NO_MINUTES.to_owned()));
+    let tags: Tags =
+        source.chain(minutes).map(|(name, value)| (name.to_owned(), Some(value))).collect();
+    (!tags.is_empty()).then_some(tags)
 }
 
 fn add_action(file: &WrittenFile, data_change: bool) -> Add {
     let date = statistics::date_text(file.data.date);
-    let tags = file.data.committed_as.as_ref().map(|(source, version)| {
-        let tags = [(SOURCE_TAG, source.clone()), (VERSION_TAG, version.to_string())];
-        tags.map(|(name, value)| (name.to_owned(), Some(value))).into()
-    });
     Add {
         path: file.data.path.clone(),
         partition_values: HashMap::from([("date".to_owned(), Some(date))]),
@@ -532,7 +561,7 @@ fn add_action(file: &WrittenFile, data_change: bool) -> Add {
         modification_time: file.data.written_unix_ms,
         data_change,
         stats: Some(statistics::to_json(&file.data, file.table)),
-        tags,
+        tags: tags_of(&file.data),
         deletion_vector: None,
         base_row_id: None,
         default_row_commit_version: None,

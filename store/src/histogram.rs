@@ -15,7 +15,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use column::{HistogramBuilder, HistogramColumn, data_type};
+pub use column::{HistogramBuilder, HistogramColumn, data_type, of_each};
 pub use received::{Buckets, Received};
 pub use state::{StateBuilder, StateColumn};
 

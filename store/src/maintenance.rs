@@ -16,7 +16,7 @@ use std::ops::AddAssign;
 use std::time::Duration;
 
 pub use self::retention::Retention;
-use self::retention::expired;
+pub(crate) use self::retention::expired;
 use crate::compact::{CompactReport, MayGo, Selection, compact};
 use crate::delta::{TableError, TableHandle};
 use crate::place::Place;
@@ -123,15 +123,20 @@ impl Maintainer {
         // A handle of its own, so that commits go on meanwhile.
         let place = &tables.child(table.folder());
         let mut handle = TableHandle::open(place, table).await?;
-        let gone = expired(&handle.files(), options.retention.of(table), now);
+        let mut gone = expired(&handle.files(), options.retention.of(table), now);
+        // Minutes are stored of these first, in a repair.
+        gone.retain(|file| !file.without_minutes);
         if !gone.is_empty() {
             done.files_expired = gone.len() as u64;
             done.rows_expired = gone.iter().map(|file| file.rows).sum();
             handle.drop_files(&gone).await?;
         }
         if let Some(minutes) = table.minutes() {
-            let minutes = TableHandle::open(&tables.child(minutes.folder()), minutes).await?;
-            done.dates_rolled_up = self.roll_up(&minutes, &mut handle, now).await?;
+            let stored = TableHandle::open(&tables.child(minutes.folder()), minutes).await?;
+            let spans = Table::Spans;
+            let spans = TableHandle::open_existing(&tables.child(spans.folder()), spans).await?;
+            let minutes = hours::Minutes { stored: &stored, spans: spans.as_ref() };
+            done.dates_rolled_up = self.roll_up(minutes, &mut handle, now).await?;
         }
         done.compacted = compact(&mut handle, Selection::Balanced, may_go).await?;
         let cleaned = self.cleaned.get(&table).copied();
@@ -152,7 +157,7 @@ impl Maintainer {
     /// intervals.
     async fn roll_up(
         &mut self,
-        minutes: &TableHandle,
+        minutes: hours::Minutes<'_>,
         handle: &mut TableHandle,
         now: UnixNanos,
     ) -> Result<u64, TableError> {

@@ -112,6 +112,13 @@ pub struct WrittenFile {
     draft: Option<Arc<File>>,
 }
 
+impl WrittenFile {
+    /// A file that is where the table is already.
+    pub(crate) fn in_place(table: Table, data: DataFile) -> Self {
+        Self { table, data, draft: None }
+    }
+}
+
 /// Parts of a file on its way to a bucket: S3 takes none below 5 MiB, and two of these are in memory.
 const UPLOAD_PART_BYTES: usize = 8 << 20;
 
@@ -236,6 +243,7 @@ impl Target {
                 date: self.date,
                 written_unix_ms: i64::try_from(modified.as_millis()).unwrap_or(i64::MAX),
                 committed_as: None,
+                without_minutes: false,
                 statistics: Arc::new(statistics.finish()),
             },
             draft: is_draft.then(|| Arc::new(file)),

@@ -22,7 +22,8 @@ use std::sync::Arc;
 pub(crate) use self::apart::lacks_callees;
 use self::completion::Completion;
 pub(crate) use self::recompute::recompute;
-use self::rows::{Minutes, OpenFile, Wanted, overlaps};
+pub(crate) use self::rows::OpenFile;
+use self::rows::{Minutes, Wanted, overlaps};
 use crate::blocking;
 use crate::delta::{TableError, TableHandle};
 use crate::error::StoreError;
@@ -212,6 +213,30 @@ impl Tables {
     }
 }
 
+/// Has the minutes of spans stored that are past their retention and of which none are: they outlive the
+/// spans. Notes these minutes; [`recompute()`] makes them.
+pub(crate) async fn store_minutes(
+    tables: &mut Tables,
+    expired: impl FnOnce(&[DataFile]) -> Vec<DataFile>,
+    on_step: OnStep<'_>,
+) -> Result<(), StoreError> {
+    let mut files = expired(&tables.files(Table::Spans));
+    files.retain(|file| file.without_minutes);
+    if files.is_empty() {
+        return Ok(());
+    }
+    let minutes = files.iter().map(rows::minutes_of).flat_map(|(first, last)| first..=last);
+    let minutes = tables.noted.iter().copied().chain(minutes).collect();
+    tables.note(&minutes).await?;
+    on_step(RepairStep::Noted)?;
+    for file in &mut files {
+        file.without_minutes = false;
+    }
+    let described = tables.of_mut(Table::Spans).describe(files).await;
+    described.map_err(table_error("repair", Table::Spans))?;
+    on_step(RepairStep::Replaced(Table::Spans))
+}
+
 /// Completes rows, run by run.
 #[derive(Debug, Default)]
 pub(crate) struct Repairer {
@@ -297,7 +322,9 @@ async fn look_at(
         return Ok(report);
     }
     on_step(RepairStep::FilesWritten)?;
-    tables.note(&done.counts.minutes).await?;
+    if !done.counts.minutes.is_empty() {
+        tables.note(&done.counts.minutes).await?;
+    }
     on_step(RepairStep::Noted)?;
     tables.replace(Table::Spans, done, on_step).await?;
     Ok(report)

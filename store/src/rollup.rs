@@ -33,6 +33,40 @@ use crate::histogram::{Histogram, HistogramBuilder};
 use crate::schema::{Kind, Table};
 use crate::time::UnixNanos;
 
+/// The columns of spans that minutes are made of.
+pub(crate) const OF_SPANS: [&str; 22] = [
+    "start_unix_nano",
+    "service_name",
+    "span_name",
+    "span_kind",
+    "operation",
+    "status_code",
+    "service_version",
+    "deployment_environment_name",
+    "parent_service",
+    "callee_service",
+    "callee_operation",
+    "peer_service",
+    "server_address",
+    "duration_ns",
+    "self_time_ns",
+    "adjusted_count_micros",
+    "request_wire_bytes",
+    "request_uncompressed_bytes",
+    "response_wire_bytes",
+    "response_uncompressed_bytes",
+    "time",
+    "date",
+];
+/// The rows of a table of minutes that spans come to; none of a table that is not made of spans.
+pub(crate) fn minutes_of_spans(minutes: Table, spans: &[RecordBatch]) -> RecordBatch {
+    match minutes {
+        Table::OperationMinutes => operation_minutes(spans),
+        Table::EdgeMinutes => edge_minutes(spans, &[]),
+        _ => RecordBatch::new_empty(minutes.schema()),
+    }
+}
+
 /// What is added up, by key. A commit looks a key up for every span.
 type Sums<K, V> = HashMap<K, V, RandomState>;
 

@@ -151,6 +151,11 @@ impl Table {
         is_minutes || self.minutes().is_some()
     }
 
+    /// Whether its rows are minutes of spans.
+    pub fn is_made_of_spans(self) -> bool {
+        matches!(self, Self::OperationMinutes | Self::EdgeMinutes)
+    }
+
     /// Of a table of hours, the minutes that they are the sums of.
     pub fn minutes(self) -> Option<Self> {
         match self {

@@ -71,6 +71,8 @@ pub struct DataFile {
     pub written_unix_ms: i64,
     /// The source and its version whose rows these are, until upkeep wrote them again.
     pub committed_as: Option<(String, i64)>,
+    /// No table of minutes has what its spans come to: minutes are made of it when somebody asks.
+    pub without_minutes: bool,
     /// Statistics of columns, where the Delta log has them. Shared: with each commit the list of files is
     /// made anew.
     pub statistics: Arc<BTreeMap<String, ColumnStatistics>>,

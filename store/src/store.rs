@@ -34,6 +34,7 @@ use tokio::time::MissedTickBehavior;
 
 use self::commit::{CommitStep, Writers, table_error};
 pub use self::import::{Chunk, ImportOutcome, ImportedRows};
+pub use self::prepare::StoredMinutes;
 use self::state::SharedState;
 use crate::batch::{self, TableBatch};
 use crate::compact::{self, CompactReport, Selection};
@@ -78,6 +79,8 @@ pub struct StoreOptions {
     pub durability: Durability,
     /// How payloads lie in the log.
     pub wal_compression: Compression,
+    /// Of which spans minutes are stored.
+    pub minutes: StoredMinutes,
     /// How often [`Store::run`] commits.
     pub commit_interval: Duration,
     /// How long rows wait for the other spans of their traces before they are committed.
@@ -104,6 +107,7 @@ impl Default for StoreOptions {
             tenant: "default".to_owned(),
             durability: Durability::default(),
             wal_compression: Compression::default(),
+            minutes: StoredMinutes::default(),
             commit_interval: COMMIT_INTERVAL,
             settle: SETTLE,
             hot_bytes_max: HOT_BYTES_MAX,

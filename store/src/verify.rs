@@ -14,11 +14,11 @@ use crate::delta::TableHandle;
 use crate::delta::statistics::{RowStatistics, date_text, order};
 use crate::error::StoreError;
 use crate::folder::DataFolder;
-use crate::maintenance::hours::{hours_before, made_until};
+use crate::maintenance::hours::{Minutes, hours_before, made_until};
 use crate::parquet_writer::WriteError;
 use crate::place::Place;
 use crate::repair::lacks_callees;
-use crate::rollup::{edge_minutes, merge_partials, operation_minutes};
+use crate::rollup::{edge_minutes, merge_partials, minutes_of_spans, operation_minutes};
 use crate::schema::Table;
 use crate::snapshot::{Bound, ColumnStatistics, DataFile};
 use crate::store::StoreOptions;
@@ -74,8 +74,8 @@ pub async fn verify(
     for (table, handle) in &tables {
         let mut found = Verified::of(*table);
         for file in handle.files().iter() {
-            let hours_until = sums.hours_until.get(&(*table, file.date)).copied();
-            let taken = match read_file(handle.place(), (*table, hours_until), file).await {
+            let hours = sums.hours_of(*table, file);
+            let taken = match read_file(handle.place(), (*table, hours), file).await {
                 Ok(content) => sums.take(&mut found, file, content),
                 Err(error) => Err(error),
             };
@@ -100,7 +100,8 @@ fn hours_until(tables: &BTreeMap<Table, TableHandle>) -> BTreeMap<(Table, i32), 
     let mut found = BTreeMap::new();
     for (table, hours) in tables {
         let Some(minutes) = table.minutes() else { continue };
-        let files = tables.get(&minutes).map(TableHandle::files).unwrap_or_default();
+        let Some(stored) = tables.get(&minutes) else { continue };
+        let files = Minutes { stored, spans: tables.get(&Table::Spans) }.files();
         for file in hours.files().iter() {
             if let Some(until) = made_until(file, (minutes, &files)) {
                 found.insert((minutes, file.date), until);
@@ -121,8 +122,8 @@ struct Content {
     edges: Vec<RecordBatch>,
     /// Rows of `operation_minutes`, or of `edge_minutes` without those of metrics, as they are.
     parts: Vec<RecordBatch>,
-    /// The hours that its minutes come to, or rows of hours as they are.
-    hours: Vec<RecordBatch>,
+    /// By table of minutes the hours that its rows come to, or rows of hours as they are.
+    hours: BTreeMap<Table, Vec<RecordBatch>>,
     /// Calls that were served, by its spans or its rows of `edge_minutes`.
     served: i64,
     /// Samples and the sum of their values, by rows of `profile_samples` or `profile_minutes`.
@@ -134,7 +135,7 @@ struct Content {
 /// Reads a file; that its rows are in order is found out on the way.
 async fn read_file(
     place: &Place,
-    (table, hours_until): (Table, Option<i64>),
+    (table, hours): (Table, Vec<(Table, i64)>),
     file: &DataFile,
 ) -> Result<Content, WriteError> {
     let input = local_copy(place, file).await?;
@@ -148,10 +149,14 @@ async fn read_file(
             content.rows += rows.num_rows() as u64;
             statistics.add(&rows);
             pages.iter_mut().try_for_each(|pages| pages.add(&rows))?;
-            if let Some(until) = hours_until {
-                add(&mut content.hours, table, hours_before(table, &rows, until)?)?;
+            for (minutes, until) in &hours {
+                let of_spans = (table == Table::Spans)
+                    .then(|| minutes_of_spans(*minutes, std::slice::from_ref(&rows)));
+                let hours = hours_before(*minutes, of_spans.as_ref().unwrap_or(&rows), *until)?;
+                add(content.hours.entry(*minutes).or_default(), *minutes, hours)?;
             }
             match table {
+                Table::Spans if file.without_minutes => {}
                 Table::Spans => {
                     content.served += served_spans(&rows);
                     let minutes = operation_minutes(std::slice::from_ref(&rows));
@@ -178,7 +183,7 @@ async fn read_file(
                     content.samples.1 += sum(&rows, "value");
                 }
                 Table::OperationHours | Table::EdgeHours | Table::ProfileHours => {
-                    add(&mut content.hours, table, rows)?;
+                    add(content.hours.entry(table).or_default(), table, rows)?;
                 }
                 _ => {}
             }
@@ -247,6 +252,17 @@ struct Sums {
 }
 
 impl Sums {
+    /// The tables of minutes that a file has minutes of, and up to when hours were made of them.
+    fn hours_of(&self, table: Table, file: &DataFile) -> Vec<(Table, i64)> {
+        let is_of = |minutes: &Table| {
+            *minutes == table || file.without_minutes && minutes.is_made_of_spans()
+        };
+        let minutes = Table::ALL.into_iter().filter(is_of);
+        minutes
+            .filter_map(|minutes| Some((minutes, *self.hours_until.get(&(minutes, file.date))?)))
+            .collect()
+    }
+
     fn take(
         &mut self,
         found: &mut Verified,
@@ -286,9 +302,11 @@ impl Sums {
         for part in read.parts {
             add(parts.entry(file.date).or_default(), found.table, part)?;
         }
-        for part in read.hours {
-            let of_table = self.hours.entry(found.table).or_default();
-            add(of_table.entry(file.date).or_default(), found.table, part)?;
+        for (table, parts) in read.hours {
+            let of_table = self.hours.entry(table).or_default();
+            for part in parts {
+                add(of_table.entry(file.date).or_default(), table, part)?;
+            }
         }
         if found.table == Table::Spans && lacks_callees(file) {
             self.without_callees.insert(file.date);

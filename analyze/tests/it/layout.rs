@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch, UInt32Array};
-use arrow::compute::take_record_batch;
+use arrow::compute::{filter_record_batch, take_record_batch};
 use arrow::datatypes::{Date32Type, Int64Type, TimestampMicrosecondType};
 use parquet::arrow::ArrowWriter;
 use parquet::file::properties::WriterProperties;
@@ -20,6 +20,8 @@ use upriver_store::snapshot::{Bound, ColumnStatistics, DataFile, Snapshot, Table
 pub(crate) enum Layout {
     Hot,
     Committed,
+    /// Committed, and minutes of spans are not stored.
+    Sparse,
     Half,
 }
 
@@ -27,7 +29,7 @@ impl Layout {
     fn is_committed(self, number: usize) -> bool {
         match self {
             Self::Hot => false,
-            Self::Committed => true,
+            Self::Committed | Self::Sparse => true,
             Self::Half => number.is_multiple_of(2),
         }
     }
@@ -46,11 +48,19 @@ pub(crate) fn snapshot_without(batches: &[TableBatch], column: &str, data: &Path
 fn place(batches: &[TableBatch], layout: Layout, data: &Path, missing: Option<&str>) -> Snapshot {
     let mut tables = BTreeMap::<Table, (Vec<DataFile>, Vec<RecordBatch>)>::new();
     let mut numbers = BTreeMap::<Table, usize>::new();
-    for batch in batches.iter().filter(|batch| batch.rows.num_rows() > 0) {
+    let batches = batches.iter().map(|batch| match layout {
+        Layout::Sparse => without_minutes_of_spans(batch),
+        _ => batch.clone(),
+    });
+    for batch in batches.filter(|batch| batch.rows.num_rows() > 0) {
         let number = numbers.entry(batch.table).or_default();
         let (files, hot) = tables.entry(batch.table).or_default();
         if layout.is_committed(*number) {
-            files.extend(commit(batch, *number, data, missing));
+            let mut written = commit(&batch, *number, data, missing);
+            for file in &mut written {
+                file.without_minutes = layout == Layout::Sparse && batch.table == Table::Spans;
+            }
+            files.extend(written);
         } else {
             hot.push(batch.rows.clone());
         }
@@ -59,6 +69,19 @@ fn place(batches: &[TableBatch], layout: Layout, data: &Path, missing: Option<&s
     Snapshot::new(tables.into_iter().map(|(table, (files, hot))| {
         (table, TableSnapshot { place: Some(place_of(data)), files: Arc::new(files), hot })
     }))
+}
+
+/// Minutes without those that count spans.
+fn without_minutes_of_spans(batch: &TableBatch) -> TableBatch {
+    let rows = match batch.rows.column_by_name("span_count") {
+        Some(counts) if batch.table.is_made_of_spans() => {
+            let counts = counts.as_primitive::<Int64Type>();
+            let is_kept = counts.iter().map(|count| Some(count == Some(0))).collect();
+            filter_record_batch(&batch.rows, &is_kept).unwrap()
+        }
+        _ => batch.rows.clone(),
+    };
+    TableBatch::new(batch.table, rows)
 }
 
 fn place_of(data: &Path) -> Place {
@@ -112,6 +135,7 @@ fn write_file(table: Table, inside: &RecordBatch, path: &str, date: i32, data: &
         date,
         written_unix_ms: 0,
         committed_as: None,
+        without_minutes: false,
         statistics: Arc::new(statistics(table, inside)),
     }
 }

@@ -9,6 +9,7 @@ mod gate;
 mod http;
 mod layout;
 mod limits;
+mod minutes;
 mod profiles;
 mod rows;
 mod scans;

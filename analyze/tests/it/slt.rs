@@ -62,9 +62,13 @@ async fn check(name: &str) -> anyhow::Result<()> {
     }
     let batches = fixture(&file)?;
     // Every layout, and every layout with files on one partition and on two.
-    for (layout, partitions) in
-        [(Layout::Hot, 2), (Layout::Committed, 1), (Layout::Half, 1), (Layout::Half, 2)]
-    {
+    for (layout, partitions) in [
+        (Layout::Hot, 2),
+        (Layout::Committed, 1),
+        (Layout::Sparse, 2),
+        (Layout::Half, 1),
+        (Layout::Half, 2),
+    ] {
         let data = tempfile::tempdir()?;
         let result = run(name, layout::snapshot(&batches, layout, data.path()), partitions).await;
         result.map_err(|e| anyhow::anyhow!("{layout:?}, {partitions} partition(s): {e}"))?;

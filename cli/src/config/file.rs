@@ -147,6 +147,7 @@ section!(
         wal: Given,
         durability: Given,
         wal_compression: Given,
+        minutes: Given,
         commit_interval: Given,
         settle: Given,
         hot_memory: Given,

@@ -10,6 +10,7 @@ use arrow::array::{
     Array, AsArray, BinaryArray, BinaryBuilder, Int64Array, Int64Builder, NullBufferBuilder,
     StructArray,
 };
+use arrow::buffer::{Buffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, Fields, Int64Type};
 
 use super::encoding::{encode, read};
@@ -27,6 +28,17 @@ fn fields() -> Fields {
         field("sum", DataType::Int64),
         field("buckets", DataType::Binary),
     ])
+}
+
+/// A histogram of each value, null where it is: what [`HistogramBuilder`] makes of values recorded one by
+/// one. One value needs no buckets.
+pub fn of_each(values: &Int64Array) -> StructArray {
+    let values = values.unary::<_, Int64Type>(|value| value.max(0));
+    let validity = values.nulls().cloned();
+    let count = Int64Array::new(vec![1; values.len()].into(), validity.clone());
+    let no_buckets = OffsetBuffer::new_zeroed(values.len());
+    let buckets = BinaryArray::new(no_buckets, Buffer::default(), validity.clone());
+    StructArray::new(fields(), vec![Arc::new(count), Arc::new(values), Arc::new(buckets)], validity)
 }
 
 /// Builds a histogram column.

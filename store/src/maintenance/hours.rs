@@ -2,11 +2,10 @@
 //!
 //! A date has one file of hours. It says of which files of minutes it was made and up to which hour; when these
 //! are others (minutes that came late, a repair, a compaction), it is made again from all minutes of the
-//! date. So hours are a function of the minutes at some instant: whatever a round stops at, the next
+//! date. Spans whose minutes are not stored count as minutes. So hours are a function of the minutes at some instant: whatever a round stops at, the next
 //! one ends it, and none is counted twice.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::time::Duration;
 
 use arrow::array::{AsArray, BooleanArray, RecordBatch};
@@ -17,7 +16,8 @@ use crate::compact::{local_copy, rows_in_order};
 use crate::delta::{SourceVersion, TableError, TableHandle};
 use crate::parquet_writer::{WriteError, WrittenFile, write_partitions};
 use crate::place::Place;
-use crate::rollup::{HOUR_MICROS, hours, merge_partials};
+use crate::repair::OpenFile;
+use crate::rollup::{HOUR_MICROS, OF_SPANS, hours, merge_partials, minutes_of_spans};
 use crate::schema::Table;
 use crate::snapshot::{Bound, DataFile};
 use crate::time::UnixNanos;
@@ -30,17 +30,44 @@ pub(super) const INTERVAL: Duration = Duration::from_mins(10);
 const PARTS_MAX: usize = 64;
 const DAY_MICROS: i64 = 24 * HOUR_MICROS;
 
+/// What hours are made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Minutes<'a> {
+    /// The table of minutes.
+    pub(crate) stored: &'a TableHandle,
+    /// The table of spans, some of which may have no minutes there.
+    pub(crate) spans: Option<&'a TableHandle>,
+}
+
+impl Minutes<'_> {
+    fn table(&self) -> Table {
+        self.stored.table()
+    }
+
+    /// The files that have minutes, or spans in place of them.
+    pub(crate) fn files(&self) -> Vec<DataFile> {
+        let spans = self.spans.filter(|_| self.table().is_made_of_spans()).map(TableHandle::files);
+        let spans = spans.iter().flat_map(|files| files.iter()).filter(|file| file.without_minutes);
+        self.stored.files().iter().chain(spans).cloned().collect()
+    }
+
+    /// The table that a file is of.
+    fn of(&self, file: &DataFile) -> &TableHandle {
+        self.spans.filter(|_| file.without_minutes).unwrap_or(self.stored)
+    }
+}
+
 /// Makes the hours of every date whose minutes are others than those that its hours were made of. Gives
 /// these dates.
 pub(crate) async fn roll_up(
-    minutes: &TableHandle,
+    minutes: Minutes<'_>,
     handle: &mut TableHandle,
     now: UnixNanos,
     is_due: &(dyn Fn(i32) -> bool + Sync),
 ) -> Result<Vec<i32>, TableError> {
     let mut by_date = BTreeMap::<i32, Vec<DataFile>>::new();
-    for file in minutes.files().iter() {
-        by_date.entry(file.date).or_default().push(file.clone());
+    for file in minutes.files() {
+        by_date.entry(file.date).or_default().push(file);
     }
     let mut made = Vec::new();
     for (date, files) in by_date {
@@ -112,7 +139,7 @@ pub(crate) fn made_until(hours: &DataFile, minutes: (Table, &[DataFile])) -> Opt
 
 /// Writes the hours of a date, up to an instant.
 async fn of_date(
-    minutes: &TableHandle,
+    minutes: Minutes<'_>,
     handle: &TableHandle,
     files: Vec<DataFile>,
     until: i64,
@@ -121,12 +148,13 @@ async fn of_date(
     let failed = |source| TableError::Write { table: table.name(), source };
     let mut inputs = Vec::with_capacity(files.len());
     for file in files {
-        let content = local_copy(minutes.place(), &file).await.map_err(failed)?;
-        inputs.push((file, content));
+        let of = minutes.of(&file);
+        let content = local_copy(of.place(), &file).await.map_err(failed)?;
+        inputs.push(OpenFile::new(of.table(), file, content));
     }
     let of_hours = handle.table();
     let work = move |place: Place| {
-        let written_unix_ms = inputs.iter().map(|(file, _)| file.written_unix_ms).max();
+        let written_unix_ms = inputs.iter().map(|file| file.data.written_unix_ms).max();
         let rows = sums(table, inputs, until)?;
         let mut written = write_partitions(&place, of_hours, &[rows])?;
         for file in &mut written {
@@ -138,17 +166,23 @@ async fn of_date(
     handle.write_with(work).await
 }
 
-fn sums(
-    minutes: Table,
-    inputs: Vec<(DataFile, File)>,
-    until: i64,
-) -> Result<RecordBatch, WriteError> {
+fn sums(minutes: Table, inputs: Vec<OpenFile>, until: i64) -> Result<RecordBatch, WriteError> {
     let mut parts = Vec::new();
-    for (file, content) in inputs {
-        for rows in rows_in_order(minutes, &file, content)? {
-            parts.push(hours_before(minutes, &rows?, until)?);
-            if parts.len() >= PARTS_MAX {
-                parts = vec![merge_partials(minutes, concat_batches(&minutes.schema(), &parts)?)];
+    let mut add = |rows: &RecordBatch| -> Result<(), WriteError> {
+        parts.push(hours_before(minutes, rows, until)?);
+        if parts.len() >= PARTS_MAX {
+            parts = vec![merge_partials(minutes, concat_batches(&minutes.schema(), &parts)?)];
+        }
+        Ok(())
+    };
+    for file in inputs {
+        if file.table == minutes {
+            for rows in rows_in_order(minutes, &file.data, file.content()?)? {
+                add(&rows?)?;
+            }
+        } else {
+            for rows in file.columns(&OF_SPANS)? {
+                add(&minutes_of_spans(minutes, &[rows?]))?;
             }
         }
     }

@@ -68,7 +68,7 @@ impl Retention {
 
 /// The files of partitions that are past their retention: both the date and the newest file of it are
 /// older than the limit, so that old data can be imported and looked at.
-pub(super) fn expired(
+pub(crate) fn expired(
     files: &[DataFile],
     limit: Option<Duration>,
     now: UnixNanos,

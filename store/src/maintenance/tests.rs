@@ -17,6 +17,7 @@ fn file(date: i32, written_day: i64) -> DataFile {
         date,
         written_unix_ms: written_day * DAY / 1_000_000,
         committed_as: None,
+        without_minutes: false,
         statistics: Arc::default(),
     }
 }

@@ -51,7 +51,7 @@ pub(super) struct Counts {
     pub(super) rows: u64,
     /// Those that got to know their parent.
     pub(super) parents: u64,
-    /// Their minutes.
+    /// Minutes that are stored and have to be made again.
     pub(super) minutes: Minutes,
 }
 
@@ -120,12 +120,16 @@ fn write_again(
     for rows in rows_in_order(table, data, file.content()?)? {
         let before = rows?;
         let after = index.enrich_spans(&before);
-        counts.add(&before, &after, &says_more(&before, &after)?)?;
+        let minutes = counts.add(&before, &after, &says_more(&before, &after)?)?;
+        if !data.without_minutes {
+            counts.minutes.extend(minutes);
+        }
         writer.write(&after)?;
     }
     let mut copy = writer.finish()?;
     // Retention goes by when rows came.
     copy.data.written_unix_ms = data.written_unix_ms;
+    copy.data.without_minutes = data.without_minutes;
     Ok(copy)
 }
 
@@ -143,14 +147,15 @@ fn says_more(before: &RecordBatch, after: &RecordBatch) -> Result<BooleanArray, 
 }
 
 impl Counts {
+    /// Counts rows that say more; gives their minutes.
     fn add(
         &mut self,
         before: &RecordBatch,
         after: &RecordBatch,
         is_more: &BooleanArray,
-    ) -> Result<(), WriteError> {
+    ) -> Result<Minutes, WriteError> {
         if is_more.true_count() == 0 {
-            return Ok(());
+            return Ok(Minutes::new());
         }
         let unknown = |rows: &RecordBatch| {
             rows.column_by_name("parent_service").map_or(0, |column| column.null_count() as u64)
@@ -160,7 +165,6 @@ impl Counts {
         let no_time = || ArrowError::SchemaError("no column time".to_owned());
         let minutes = row_minutes(before).ok_or_else(no_time)?;
         let of_changed = minutes.iter().zip(is_more).filter(|(_, is_more)| *is_more == Some(true));
-        self.minutes.extend(of_changed.map(|(minute, _)| *minute));
-        Ok(())
+        Ok(of_changed.map(|(minute, _)| *minute).collect())
     }
 }

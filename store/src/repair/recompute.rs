@@ -12,39 +12,16 @@ use crate::delta::TableHandle;
 use crate::error::StoreError;
 use crate::parquet_writer::{FileWriter, WriteError, Writing, WrittenFile, write_partitions};
 use crate::place::Place;
-use crate::rollup::{edge_minutes, merge_partials, operation_minutes};
+use crate::rollup::{OF_SPANS, edge_minutes, merge_partials, operation_minutes};
 use crate::schema::Table;
+use crate::snapshot::DataFile;
 use crate::store::commit::table_error;
 use crate::trace_index::texts;
 
 /// Parts of rollups that are put together at a time.
 const PARTS_MAX: usize = 64;
 
-/// What rollups are made of.
-const OF_SPANS: [&str; 22] = [
-    "start_unix_nano",
-    "service_name",
-    "span_name",
-    "span_kind",
-    "operation",
-    "status_code",
-    "service_version",
-    "deployment_environment_name",
-    "parent_service",
-    "callee_service",
-    "callee_operation",
-    "peer_service",
-    "server_address",
-    "duration_ns",
-    "self_time_ns",
-    "adjusted_count_micros",
-    "request_wire_bytes",
-    "request_uncompressed_bytes",
-    "response_wire_bytes",
-    "response_uncompressed_bytes",
-    "time",
-    "date",
-];
+/// What minutes of edges are made of beside spans.
 const OF_FORMER: [&str; 11] = [
     "time_unix_nano",
     "client_service",
@@ -71,11 +48,11 @@ pub(crate) async fn recompute(
     let done = ready.len() as u64;
     // Of minutes past their retention the rollups stay as they are.
     let spans = tables.files(Table::Spans);
-    ready.retain(|minute| spans.iter().any(|file| overlaps(file, &Minutes::from([*minute]))));
+    ready.retain(|minute| spans.iter().any(|file| counts_in(file, &Minutes::from([*minute]))));
     let (mut operations, mut edges) =
         (Parts::of(Table::OperationMinutes), Parts::of(Table::EdgeMinutes));
     for table in [Table::Spans, FORMER] {
-        for file in tables.files(table).iter().filter(|file| overlaps(file, &ready)) {
+        for file in tables.files(table).iter().filter(|file| counts_in(file, &ready)) {
             let opened = open(tables, table, vec![file.clone()]).await?;
             let wanted = Wanted::all_of(&ready);
             (operations, edges) = working(table, move || {
@@ -102,12 +79,17 @@ pub(crate) async fn recompute(
     })
 }
 
+/// Whether stored minutes, of these, may have rows of the file.
+fn counts_in(file: &DataFile, minutes: &Minutes) -> bool {
+    !file.without_minutes && overlaps(file, minutes)
+}
+
 /// The noted minutes of which rows are in the tables and not rolled up yet, or may be.
 async fn waiting(tables: &mut Tables) -> Result<Minutes, StoreError> {
     let mut waiting = Minutes::new();
     for table in [Table::Spans, FORMER] {
         for file in tables.files(table).iter() {
-            if !overlaps(file, &tables.noted) {
+            if !counts_in(file, &tables.noted) {
                 continue;
             }
             if tables.foreign.contains(&file.path) || !tables.is_rolled_up(file).await? {

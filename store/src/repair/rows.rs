@@ -80,9 +80,9 @@ impl Wanted {
 
 /// A file of a table, or a copy of it on the local disk.
 #[derive(Debug)]
-pub(super) struct OpenFile {
-    pub(super) table: Table,
-    pub(super) data: DataFile,
+pub(crate) struct OpenFile {
+    pub(crate) table: Table,
+    pub(crate) data: DataFile,
     content: File,
 }
 
@@ -95,19 +95,24 @@ pub(super) async fn open(
     let mut opened = Vec::with_capacity(files.len());
     for data in files {
         let content = local_copy(place, &data).await?;
-        opened.push(OpenFile { table, data, content });
+        opened.push(OpenFile::new(table, data, content));
     }
     Ok(opened)
 }
 
 impl OpenFile {
     /// The file itself.
-    pub(super) fn content(&self) -> Result<File, WriteError> {
+    pub(crate) fn content(&self) -> Result<File, WriteError> {
         Ok(self.content.try_clone()?)
     }
 
+    /// A file, or a copy of it, that is open already.
+    pub(crate) fn new(table: Table, data: DataFile, content: File) -> Self {
+        Self { table, data, content }
+    }
+
     /// Some columns of all rows, in the table's types; null where the file does not have them.
-    pub(super) fn columns(
+    pub(crate) fn columns(
         &self,
         columns: &'static [&'static str],
     ) -> Result<impl Iterator<Item = Result<RecordBatch, WriteError>> + '_, WriteError> {

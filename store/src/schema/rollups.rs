@@ -6,7 +6,7 @@ use super::{Column, DATE, Definition, column, optional};
 
 pub(super) const OPERATION_MINUTES: Definition = Definition {
     name: "operation_minutes",
-    row: "a part of a minute of an operation: spans that started in it, by service, version and name",
+    row: "a part of a minute of an operation: spans that started in it, by service, version and name; where most minutes hold one or two spans, one span, which is in no file of this table ([storage.md](storage.md#minutes-that-are-not-stored))",
     sort: OPERATION_SORT,
     columns: OPERATION_COLUMNS,
 };
@@ -44,7 +44,7 @@ const OPERATION_COLUMNS: &[Column] = &[
 
 pub(super) const EDGE_MINUTES: Definition = Definition {
     name: "edge_minutes",
-    row: "a part of a minute of the calls from one service to another, as one side reported them",
+    row: "a part of a minute of the calls from one service to another, as one side reported them; one call, where `operation_minutes` has one span",
     sort: EDGE_SORT,
     columns: EDGE_COLUMNS,
 };

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 
 use super::Core;
-use super::prepare::Rows;
+use super::prepare::Commit;
 use crate::blocking;
 use crate::delta::{SourceVersion, TableError, TableHandle};
 use crate::error::StoreError;
@@ -93,10 +93,11 @@ impl Core {
     ) -> Result<(), StoreError> {
         self.resolve_doubts(writers).await?;
         let core = Arc::clone(self);
-        let rows = blocking::run("preparing a commit", move || core.shared.rows_up_to(sequence));
-        let rows = rows.await??;
+        let minutes = self.options.minutes;
+        let prepared = move || core.shared.rows_up_to(sequence, minutes);
+        let prepared = blocking::run("preparing a commit", prepared).await??;
         self.reached(CommitStep::Prepared)?;
-        self.write(writers, rows, sequence).await?;
+        self.write(writers, prepared, sequence).await?;
         self.shared.lock().all_passed(sequence);
         self.shared.forget_snapshot();
         self.reached(CommitStep::AllPassed)
@@ -105,18 +106,21 @@ impl Core {
     async fn write(
         &self,
         writers: &mut Writers,
-        mut rows: Rows,
+        Commit { mut rows, without_minutes }: Commit,
         sequence: u64,
     ) -> Result<(), StoreError> {
         let version = signed(sequence);
         for (table, writer) in writers {
             let Some(batches) = rows.remove(table) else { continue };
             let parents = parents(*table, &batches);
-            let written = writer.write(*table, batches).await?;
+            let mut written = writer.write(*table, batches).await?;
+            for file in &mut written {
+                file.data.without_minutes = without_minutes && *table == Table::Spans;
+            }
             self.reached(CommitStep::FilesWritten(*table))?;
             writer.commit(*table, written, &[(self.node.clone(), version)]).await?;
             self.reached(CommitStep::Written(*table))?;
-            self.shared.lock().committed(*table, writer.handle.files(), sequence);
+            self.committed(*table, &writer.handle, sequence);
             writer.is_doubtful = false;
             let mut counts = self.count_commits();
             counts.spans_with_parent += parents.0;
@@ -134,10 +138,20 @@ impl Core {
             refreshed.map_err(table_error("read", *table))?;
             writer.discard_unsure(*table).await?;
             let sequence = committed(*table, &writer.handle, &self.node).await?;
-            self.shared.lock().committed(*table, writer.handle.files(), sequence);
+            self.committed(*table, &writer.handle, sequence);
             writer.is_doubtful = false;
         }
         Ok(())
+    }
+
+    /// Shows that the table now goes up to this sequence.
+    fn committed(&self, table: Table, handle: &TableHandle, sequence: u64) {
+        let files = handle.files();
+        let mut state = self.shared.lock();
+        if table == Table::Spans {
+            state.passed.learn_from_spans(&files, &self.node);
+        }
+        state.committed(table, files, sequence);
     }
 }
 

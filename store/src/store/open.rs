@@ -123,16 +123,21 @@ async fn open_tables(folder: &DataFolder) -> Result<BTreeMap<Table, TableHandle>
     gather(opening).await
 }
 
-/// Opens the tables that exist.
+/// Opens the tables that exist. Spans are last: what other tables have passed is then in them, also where they
+/// are what minutes are made of.
 pub(crate) async fn open_existing(
     folder: &DataFolder,
 ) -> Result<BTreeMap<Table, TableHandle>, StoreError> {
     let mut opening = JoinSet::new();
-    for table in Table::ALL {
+    for table in Table::ALL.into_iter().filter(|table| *table != Table::Spans) {
         let place = folder.table(table);
         opening.spawn(async move { (table, TableHandle::open_existing(&place, table).await) });
     }
-    gather(opening).await
+    let mut tables = gather(opening).await?;
+    let spans = TableHandle::open_existing(&folder.table(Table::Spans), Table::Spans).await;
+    let spans = spans.map_err(table_error("open", Table::Spans))?;
+    tables.extend(spans.map(|handle| (Table::Spans, handle)));
+    Ok(tables)
 }
 
 /// The tables that are there.
@@ -156,6 +161,9 @@ pub(crate) async fn passed(
     let mut passed = Passed::default();
     for (table, handle) in tables {
         passed.advance(*table, committed(*table, handle, node).await?);
+        if *table == Table::Spans {
+            passed.learn_from_spans(&handle.files(), node);
+        }
     }
     Ok(passed)
 }

@@ -14,6 +14,7 @@ use crate::error::StoreError;
 use crate::hot_buffer::HotBatch;
 use crate::rollup::{self, SizeMetrics};
 use crate::schema::Table;
+use crate::snapshot::DataFile;
 use crate::trace_index::TraceIndex;
 
 /// Rows by table. A derived table that nothing came out for has no batches, but is there: it has
@@ -23,18 +24,42 @@ pub(crate) type Rows = BTreeMap<Table, Vec<RecordBatch>>;
 /// The sequence that each table has passed: what is at or below it is committed, or was no row of
 /// that table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Passed(BTreeMap<Table, u64>);
+pub(crate) struct Passed {
+    tables: BTreeMap<Table, u64>,
+    /// Sequences above the first and up to the second number.
+    without_minutes: Vec<(u64, u64)>,
+}
 
 impl Passed {
     /// The sequence that the table has passed.
     pub(crate) fn of(&self, table: Table) -> u64 {
-        self.0.get(&table).copied().unwrap_or(0)
+        self.tables.get(&table).copied().unwrap_or(0)
     }
 
     /// The table has passed this sequence too.
     pub(crate) fn advance(&mut self, table: Table, sequence: u64) {
-        let passed = self.0.entry(table).or_default();
+        let passed = self.tables.entry(table).or_default();
         *passed = sequence.max(*passed);
+    }
+
+    /// What a node's files of spans say of its newest commits. Where a table of minutes has not passed spans
+    /// that were committed without minutes, it does so without rows of them. Upkeep keeps what a file says of
+    /// its commit until every table has passed that.
+    pub(crate) fn learn_from_spans(&mut self, files: &[DataFile], node: &str) {
+        let version = |file: &DataFile| {
+            let (source, version) = file.committed_as.as_ref()?;
+            u64::try_from(*version).ok().filter(|_| source == node)
+        };
+        let commits: BTreeMap<_, _> =
+            files.iter().filter_map(|file| Some((version(file)?, file.without_minutes))).collect();
+        let before = [0].into_iter().chain(commits.keys().copied());
+        let ranges = before.zip(&commits).filter(|(_, (_, is_without))| **is_without);
+        self.without_minutes = ranges.map(|(before, (up_to, _))| (before, *up_to)).collect();
+    }
+
+    /// Whether minutes of the spans of this batch are not to be stored.
+    fn leaves_minutes(&self, sequence: u64) -> bool {
+        self.without_minutes.iter().any(|(above, up_to)| (above + 1..=*up_to).contains(&sequence))
     }
 
     /// Whether some table, derived ones included, still needs rows of this batch.
@@ -113,9 +138,26 @@ impl Enricher {
         batches: &[Arc<HotBatch>],
         passed: &Passed,
     ) -> Result<Rows, StoreError> {
+        distinct_stacks(self.sorted(batches, passed).finish()?)
+    }
+
+    /// The rows that a commit of these batches brings to tables.
+    pub(crate) fn rows_to_commit(
+        &self,
+        batches: &[Arc<HotBatch>],
+        passed: &Passed,
+        minutes: StoredMinutes,
+    ) -> Result<Commit, StoreError> {
+        let mut sorter = self.sorted(batches, passed);
+        let without_minutes = minutes == StoredMinutes::Dense && sorter.leave_sparse_minutes();
+        Ok(Commit { rows: distinct_stacks(sorter.finish()?)?, without_minutes })
+    }
+
+    fn sorted(&self, batches: &[Arc<HotBatch>], passed: &Passed) -> Sorter {
         let mut sorter = Sorter::default();
         for batch in batches {
             let lacks = |table: Table| batch.sequence > passed.of(table);
+            sorter.leaves_minutes = passed.leaves_minutes(batch.sequence);
             for rows in &batch.rows {
                 sorter.add(rows, lacks, |batch| completed(&self.index, batch));
             }
@@ -123,7 +165,7 @@ impl Enricher {
                 sorter.size_minutes.extend(batch.size_minutes.get().cloned());
             }
         }
-        distinct_stacks(sorter.finish()?)
+        sorter
     }
 
     /// The rows of an import, for the tables that lack them.
@@ -141,6 +183,29 @@ impl Enricher {
         distinct_stacks(sorter.finish()?)
     }
 }
+
+/// What a commit brings to the tables.
+#[derive(Debug)]
+pub(crate) struct Commit {
+    pub(crate) rows: Rows,
+    /// Its spans are not in the tables of minutes.
+    pub(crate) without_minutes: bool,
+}
+
+/// Of which spans minutes are stored; those of others are made when somebody asks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StoredMinutes {
+    /// Of all.
+    #[default]
+    All,
+    /// Of commits whose minutes have few rows beside their spans.
+    Dense,
+}
+
+/// Spans for each row of `operation_minutes` from which on a commit stores its minutes. A row of both tables of
+/// minutes takes as much room as two thirds of a span and as much time to read as one to two spans
+/// (`docs/storage.md`): with fewer spans to a row it saves next to nothing.
+const SPANS_PER_ROW_MIN: usize = 3;
 
 /// Rows that were rows of tables already, for the tables that lack them: they stay as they are, and
 /// minutes are rolled up from them. `frames` say of which families the functions of their stacks are.
@@ -198,6 +263,10 @@ struct Sorter {
     size_minutes: Vec<RecordBatch>,
     profile_samples: Vec<RecordBatch>,
     profile_frames: Vec<RecordBatch>,
+    /// Whether spans that are added now were committed without minutes.
+    leaves_minutes: bool,
+    /// The minutes of the operations, once they were worked out.
+    operations: Option<RecordBatch>,
 }
 
 impl Sorter {
@@ -213,11 +282,14 @@ impl Sorter {
             return;
         }
         let rows = complete(batch);
-        if table == Table::Spans && lacks(Table::OperationMinutes) {
-            self.operation_spans.push(rows.clone());
-        }
-        if table == Table::Spans && lacks(Table::EdgeMinutes) {
-            self.edge_spans.push(rows.clone());
+        for (minutes, spans) in [
+            (Table::OperationMinutes, &mut self.operation_spans),
+            (Table::EdgeMinutes, &mut self.edge_spans),
+        ] {
+            if table == Table::Spans && lacks(minutes) {
+                self.rows.entry(minutes).or_default();
+                spans.extend((!self.leaves_minutes).then(|| rows.clone()));
+            }
         }
         if table == Table::FormerPayloadSizes && lacks(Table::EdgeMinutes) {
             self.edge_former_sizes.push(rows.clone());
@@ -233,11 +305,33 @@ impl Sorter {
         }
     }
 
+    /// Leaves out the minutes of spans that are all new to every table, where they would have nearly as many
+    /// rows. Says whether it did.
+    fn leave_sparse_minutes(&mut self) -> bool {
+        let spans = self.rows.get(&Table::Spans).map_or(&[][..], Vec::as_slice);
+        let is_new = !spans.is_empty()
+            && [&self.operation_spans, &self.edge_spans].iter().all(|of| of.len() == spans.len());
+        if !is_new {
+            return false;
+        }
+        let count: usize = spans.iter().map(RecordBatch::num_rows).sum();
+        let operations = rollup::operation_minutes(&self.operation_spans);
+        let is_sparse = operations.num_rows().saturating_mul(SPANS_PER_ROW_MIN) > count;
+        if is_sparse {
+            self.operation_spans.clear();
+            self.edge_spans.clear();
+        } else {
+            self.operations = Some(operations);
+        }
+        is_sparse
+    }
+
     fn finish(self) -> Result<Rows, StoreError> {
         let mut all = self.rows;
         let mut add = |table, rows| all.entry(table).or_default().extend(rows);
         if !self.operation_spans.is_empty() {
-            let rows = rollup::operation_minutes(&self.operation_spans);
+            let rows =
+                self.operations.unwrap_or_else(|| rollup::operation_minutes(&self.operation_spans));
             add(Table::OperationMinutes, non_empty(rows));
         }
         let has_calls = !self.edge_spans.is_empty() || !self.edge_former_sizes.is_empty();

@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 use super::commit::CommitStep;
 use super::{Core, Store};
 use crate::error::StoreError;
+use crate::maintenance::expired;
 use crate::repair::{self, CONCERNED, RepairReport, RepairStep, Tables};
 use crate::schema::Table;
 use crate::time::UnixNanos;
@@ -35,6 +36,8 @@ impl Core {
         let on_step = |step: RepairStep| self.reached(CommitStep::Repair(step));
         let mut tables = Tables::open(&self.folder).await?;
         let mut report = repairer.look(&mut tables, &on_step).await?;
+        let limit = self.options.maintenance.retention.of(Table::Spans);
+        repair::store_minutes(&mut tables, |files| expired(files, limit, now), &on_step).await?;
         if tables.has_noted() {
             // Between two commits of this node, whose tables are then equally far.
             let between = self.writers.lock().await;

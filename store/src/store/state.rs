@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::prepare::{Enricher, Passed, Rows};
+use super::prepare::{Commit, Enricher, Passed, Rows, StoredMinutes};
 use crate::batch;
 use crate::error::StoreError;
 use crate::folder::DataFolder;
@@ -117,12 +117,16 @@ impl SharedState {
     }
 
     /// The rows up to this sequence that tables have not passed. Blocks.
-    pub(crate) fn rows_up_to(&self, sequence: u64) -> Result<Rows, StoreError> {
+    pub(crate) fn rows_up_to(
+        &self,
+        sequence: u64,
+        minutes: StoredMinutes,
+    ) -> Result<Commit, StoreError> {
         let view = self.lock().view();
         let mut enricher = self.enricher();
         enricher.learn(&view.batches);
         let due = view.batches.partition_point(|batch| batch.sequence <= sequence);
-        enricher.rows(&view.batches[..due], &view.passed)
+        enricher.rows_to_commit(&view.batches[..due], &view.passed, minutes)
     }
 
     /// The newest snapshot. Blocks while rows are filled in, once per generation.

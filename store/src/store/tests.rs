@@ -9,6 +9,7 @@ mod import;
 mod repair;
 mod replay;
 mod size_metrics;
+mod sparse;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -28,14 +29,15 @@ use crate::hot_buffer::HotBatch;
 use crate::place::Place;
 use crate::reader::Reader;
 use crate::record::{Decode, DecodeFailure};
-use crate::rollup::merge_partials;
+use crate::rollup::{merge_partials, minutes_of_spans};
 use crate::testing::{self, SizePoint, Span};
 
 const SECOND: i64 = 1_000_000_000;
 const CALL: u8 = 1;
 
 fn options(data: &Path) -> StoreOptions {
-    StoreOptions { data: data.to_owned().into(), ..StoreOptions::default() }
+    let minutes = StoredMinutes::Dense;
+    StoreOptions { data: data.to_owned().into(), minutes, ..StoreOptions::default() }
 }
 
 fn decode() -> Decode {
@@ -207,17 +209,30 @@ fn expected(records: &[LogRecord]) -> Contents {
 
 /// What a query would see.
 fn seen(snapshot: &Snapshot) -> Contents {
+    let without_minutes = committed(snapshot, Table::Spans, |file| file.without_minutes);
     let rows = Table::ALL.map(|table| {
-        let view = snapshot.table(table);
-        let files = view.files.iter().flat_map(|file| {
-            let content = content(&view.place.as_ref().unwrap().child(table.folder()), &file.path);
-            let reader = ParquetRecordBatchReaderBuilder::try_new(content).unwrap();
-            let reader = reader.build().unwrap();
-            reader.map(|rows| with_date(table, &rows.unwrap(), file.date)).collect::<Vec<_>>()
-        });
-        (table, files.chain(view.hot.clone()).collect())
+        let mut rows = committed(snapshot, table, |_| true);
+        rows.push(minutes_of_spans(table, &without_minutes));
+        rows.extend(snapshot.table(table).hot);
+        (table, rows)
     });
     contents(rows.into())
+}
+
+/// The rows of some files of a table.
+fn committed(
+    snapshot: &Snapshot,
+    table: Table,
+    is_wanted: impl Fn(&DataFile) -> bool,
+) -> Vec<RecordBatch> {
+    let view = snapshot.table(table);
+    let files = view.files.iter().filter(|file| is_wanted(file)).flat_map(|file| {
+        let content = content(&view.place.as_ref().unwrap().child(table.folder()), &file.path);
+        let reader = ParquetRecordBatchReaderBuilder::try_new(content).unwrap();
+        let reader = reader.build().unwrap();
+        reader.map(|rows| with_date(table, &rows.unwrap(), file.date)).collect::<Vec<_>>()
+    });
+    files.collect()
 }
 
 fn content(table: &Place, path: &str) -> Bytes {

@@ -80,9 +80,11 @@ impl Store {
                 continue;
             }
             let made = async {
-                let minutes = TableHandle::open(&self.core.folder.table(minutes), minutes).await?;
-                let mut hours = TableHandle::open(&self.core.folder.table(table), table).await?;
-                hours::roll_up(&minutes, &mut hours, now, &|_| true).await
+                let open =
+                    async |table| TableHandle::open(&self.core.folder.table(table), table).await;
+                let (stored, spans) = (open(minutes).await?, open(Table::Spans).await?);
+                let minutes = hours::Minutes { stored: &stored, spans: Some(&spans) };
+                hours::roll_up(minutes, &mut open(table).await?, now, &|_| true).await
             };
             let made = made.await;
             self.core.refresh_table(table).await?;

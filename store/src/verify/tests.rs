@@ -8,7 +8,7 @@ use parquet::file::metadata::ParquetMetaDataReader;
 use super::*;
 use crate::compact::{Selection, compact};
 use crate::delta::TableHandle;
-use crate::maintenance::hours::roll_up;
+use crate::maintenance::hours::{Minutes, roll_up};
 use crate::testing::{Span, spans};
 use crate::time::UnixNanos;
 use crate::trace_index::TraceIndex;
@@ -105,7 +105,12 @@ async fn hours_that_are_not_the_sum_of_their_minutes_are_found() {
     let place = places.table(Table::OperationHours);
     let mut hours = TableHandle::open_or_create(&place, Table::OperationHours).await.unwrap();
     let now = UnixNanos(3 * 24 * HOUR + HOUR);
-    assert_eq!(roll_up(&minutes, &mut hours, now, &|_| true).await.unwrap(), [1, 2]);
+    assert_eq!(
+        roll_up(Minutes { stored: &minutes, spans: None }, &mut hours, now, &|_| true)
+            .await
+            .unwrap(),
+        [1, 2]
+    );
     assert_eq!(problems(&options).await[&Table::OperationHours], Vec::<String>::new());
 
     let of = |day| hours.files().iter().find(|file| file.date == day).unwrap().clone();

@@ -47,7 +47,9 @@ impl Tables {
 
     async fn roll_up(&mut self, now: i64) -> Vec<i32> {
         let now = UnixNanos(now);
-        roll_up(&self.minutes, &mut self.hours, now, &|_| true).await.unwrap()
+        roll_up(Minutes { stored: &self.minutes, spans: None }, &mut self.hours, now, &|_| true)
+            .await
+            .unwrap()
     }
 
     /// Rows by hour since 1970, and their spans.

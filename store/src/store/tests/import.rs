@@ -212,7 +212,7 @@ async fn an_interrupted_import_of_stored_rows_adds_exactly_what_is_missing() {
 async fn minutes_without_their_rows_are_added_as_they_are() {
     let from = tempfile::tempdir().unwrap();
     let source = open(from.path()).await;
-    append_all(&source, &calls(1..=2)).await;
+    append_all(&source, &calls(1..=6)).await;
     source.flush().await.unwrap();
     let all = seen(&source.snapshot());
     let minutes = source.snapshot().table(Table::OperationMinutes);

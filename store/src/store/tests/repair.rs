@@ -15,15 +15,21 @@ fn parts(order: [&str; 3]) -> [Vec<LogRecord>; 3] {
     order.map(|service| (58..=60).map(|call| request(service, call)).collect())
 }
 
+/// A store of which every commit stores minutes, so that there are some to make again.
+async fn open_storing_all(data: &Path) -> Store {
+    let all = StoreOptions { minutes: StoredMinutes::All, ..options(data) };
+    Store::open(all, decode()).await.unwrap()
+}
+
 /// A folder in which each service's parts were committed on their own.
 async fn apart(data: &Path, order: [&str; 3], is_restarted: bool) -> (Store, Vec<LogRecord>) {
-    let mut store = open(data).await;
+    let mut store = open_storing_all(data).await;
     for part in parts(order) {
         append_all(&store, &part).await;
         store.flush().await.unwrap();
         if is_restarted {
             drop(store);
-            store = open(data).await;
+            store = open_storing_all(data).await;
         }
     }
     (store, parts(order).concat())
@@ -66,7 +72,7 @@ async fn a_trace_in_many_commits_becomes_as_one_in_one() {
         assert_eq!(again, examined, "twice changes nothing: {when}");
         assert_eq!(paths(&store), before, "{when}");
         drop(store);
-        let store = open(data.path()).await;
+        let store = open_storing_all(data.path()).await;
         repair(&store).await;
         assert_eq!(paths(&store), before, "nor does a restart: {when}");
         store.compact().await.unwrap();
@@ -105,7 +111,7 @@ async fn a_repair_that_ended_at_any_step_is_ended_by_the_next() {
         *store.core.stop_at.lock().unwrap() = None;
         if is_restarted {
             drop(store);
-            store = open(data.path()).await;
+            store = open_storing_all(data.path()).await;
         }
         let more = calls(61..=61);
         append_all(&store, &more).await;
@@ -144,7 +150,11 @@ async fn what_was_not_looked_at_is_not_put_together() {
 async fn minutes_that_a_commit_is_adding_to_wait_for_it() {
     let bucket = Arc::new(FaultyBucket::working());
     let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (one, other) = (open_in(&bucket, a.path()).await, open_in(&bucket, b.path()).await);
+    let node = async |wal: &Path| {
+        let all = StoreOptions { minutes: StoredMinutes::All, ..in_bucket(&bucket, Some(wal)) };
+        Store::open(all, decode()).await.unwrap()
+    };
+    let (one, other) = (node(a.path()).await, node(b.path()).await);
     let [stock, shop] = ["stock", "shop"].map(|service| [request(service, 1), request(service, 2)]);
     append_all(&one, &stock).await;
     one.flush().await.unwrap();
